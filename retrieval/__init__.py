@@ -1,0 +1,1 @@
+"""What there is to recommend, finding it and scoring it cheaply."""

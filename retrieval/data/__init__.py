@@ -1,0 +1,1 @@
+"""Catalog, events, importers and the workspace that holds them."""

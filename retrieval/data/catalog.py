@@ -1,0 +1,115 @@
+"""The items there are: their ids, titles, text and metadata."""
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from retrieval.errors import UnknownItemError
+
+LABEL_LENGTH = 80
+_BLANKS = re.compile(r"[\s\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]+")
+
+Scalar = str | int | float | bool
+Metadata = dict[str, Scalar | list[Scalar]]
+
+
+@dataclass(frozen=True)
+class Attribute:
+    """One fact of an item's data: ``Attribute("genres", "Horror")``."""
+
+    field: str
+    value: str
+
+
+class Catalog:
+    """All items in memory, in the order of the file; rows are numbered from 0."""
+
+    def __init__(self, frame: pl.DataFrame):
+        self.frame = frame
+        self.ids: list[str] = frame["item_id"].to_list()
+        self._row_of = {item_id: row for row, item_id in enumerate(self.ids)}
+        self.fields = [name for name in frame.columns if name not in ("item_id", "title")]
+        self._text_fields = [name for name in self.fields if _is_text(frame.schema[name])]
+
+    @classmethod
+    def read(cls, path: Path) -> "Catalog":
+        """Read ``items.parquet``."""
+        return cls(pl.read_parquet(path))
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __contains__(self, item_id: str) -> bool:
+        return item_id in self._row_of
+
+    def row(self, item_id: str) -> int:
+        """The row number of an item.
+
+        Raises:
+            UnknownItemError: no such id.
+        """
+        try:
+            return self._row_of[item_id]
+        except KeyError:
+            raise UnknownItemError(f"no item {item_id!r}; an id or a title of the catalog is needed") from None
+
+    @cached_property
+    def _rows(self) -> list[dict[str, Any]]:
+        return self.frame.to_dicts()
+
+    def title(self, item_id: str) -> str:
+        """The title as the data give it."""
+        return str(self._rows[self.row(item_id)]["title"])
+
+    def label(self, item_id: str) -> str:
+        """How the item is called in front of people: title and, where known, year, on one line of 80 characters."""
+        record = self._rows[self.row(item_id)]
+        title = _BLANKS.sub(" ", str(record["title"])).strip()
+        if len(title) > LABEL_LENGTH:
+            title = title[: LABEL_LENGTH - 1].rstrip() + "…"
+        year = record.get("year")
+        return f"{title} ({year})" if year is not None and f"({year})" not in title else title
+
+    def text(self, item_id: str) -> str:
+        """The item's text, for encoders, language models and word matching: the one definition.
+
+        The title, then every text field as ``Field: value.``; lists joined by commas. Numbers and links stay out.
+        """
+        record = self._rows[self.row(item_id)]
+        parts = [_BLANKS.sub(" ", str(record["title"])).strip()]
+        for name in self._text_fields:
+            value = record[name]
+            spoken = ", ".join(value) if isinstance(value, list) else value
+            if spoken and not spoken.startswith(("http://", "https://")):
+                parts.append(f"{name.replace('_', ' ').capitalize()}: {_BLANKS.sub(' ', spoken).strip()}")
+        return ". ".join(parts)
+
+    def metadata(self, item_id: str) -> Metadata:
+        """All fields that have a value, for filters; empty lists and missing values are left out."""
+        record = self._rows[self.row(item_id)]
+        return {name: value for name, value in record.items() if value is not None and value != []}
+
+    def attributes(self, item_id: str) -> list[Attribute]:
+        """The facts that may be shared with another item: values of text fields, in the order of the data."""
+        record = self._rows[self.row(item_id)]
+        found = []
+        for name in self._text_fields:
+            value = record[name]
+            values = value if isinstance(value, list) else [value]
+            found += [Attribute(name, v) for v in values if v and len(v) <= LABEL_LENGTH]
+        return found
+
+    def content_hash(self, item_id: str) -> str:
+        """16 hexadecimal digits that change when the item's text or metadata change."""
+        content = json.dumps([self.text(item_id), self.metadata(item_id)], sort_keys=True, ensure_ascii=False)
+        return hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def _is_text(kind: pl.DataType) -> bool:
+    return kind == pl.String or kind == pl.List(pl.String)

@@ -1,0 +1,32 @@
+"""What users did: events, and one user's history made of them."""
+
+from dataclasses import dataclass
+
+import polars as pl
+
+
+@dataclass(frozen=True)
+class History:
+    """One user's items, oldest first, each once with its latest value."""
+
+    items: tuple[str, ...]
+    values: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.items) != len(self.values) or len(set(self.items)) != len(self.items):
+            raise ValueError("a history has each item once, with one value each")
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+
+def read_history(events: pl.LazyFrame, user_id: str) -> History:
+    """The history of one user; empty when there is no event of this user. Equal times are ordered by item id."""
+    frame = (
+        events.filter(pl.col("user_id") == user_id)
+        .select("item_id", "value", "timestamp")
+        .collect(engine="streaming")
+        .sort("timestamp", "item_id", nulls_last=False)
+        .unique("item_id", keep="last", maintain_order=True)
+    )
+    return History(tuple(frame["item_id"]), tuple(frame["value"]))

@@ -1,0 +1,86 @@
+"""Give every further column of the items table a type that text, filters and evidence can use."""
+
+import re
+
+import polars as pl
+
+from retrieval.errors import InputError
+
+_LIST_SHARE = 0.1  # a text column becomes a list when at least this share of its values holds a bar
+RESERVED = ("item_id", "title")
+
+
+def tidy_fields(frame: pl.DataFrame) -> tuple[pl.DataFrame, list[str]]:
+    """Return the fields with tidy names and types, and a note on each thing that was decided.
+
+    Names become lower case with underscores. Types are string, int64, float64, bool or a list of one of these:
+    text that holds only numbers becomes numbers (unless it has leading zeros), text split by ``|`` becomes a list,
+    dates become ISO text. Columns of any other type are left out, which a note says.
+
+    Raises:
+        InputError: two columns have the same tidy name.
+    """
+    columns: dict[str, pl.Series] = {}
+    notes = []
+    for series in frame.get_columns():
+        name = re.sub(r"\W+", "_", series.name).strip("_").lower() or "field"
+        if name in columns or name in RESERVED:
+            raise InputError(f"two columns of the items table are called {name!r} once tidied; rename one of them")
+        tidy = _tidy(series)
+        if tidy is None:
+            notes.append(f"{series.name}: left out, its type {series.dtype} cannot be used")
+            continue
+        if tidy.dtype == pl.List(pl.String) and series.dtype == pl.String:
+            notes.append(f"{name}: split at | into a list")
+        columns[name] = tidy.alias(name)
+    return pl.DataFrame(columns, height=len(frame)), notes
+
+
+def _tidy(series: pl.Series) -> pl.Series | None:  # noqa: PLR0911 - one return per type reads best
+    kind = series.dtype
+    if kind.is_integer() or kind.is_decimal() or kind.is_float():
+        return _tidy_numbers(series)
+    if kind == pl.Boolean:
+        return series
+    if kind.is_temporal():
+        return series.cast(pl.String)
+    if isinstance(kind, pl.List):
+        return _tidy_list(series)
+    if kind == pl.String or isinstance(kind, (pl.Categorical, pl.Enum)):
+        return _tidy_text(series.cast(pl.String).str.strip_chars())
+    return pl.Series(series.name, [None] * len(series), pl.String) if kind == pl.Null else None
+
+
+def _tidy_numbers(series: pl.Series) -> pl.Series:
+    if series.dtype.is_integer():
+        return series.cast(pl.Int64)
+    numbers = series.cast(pl.Float64)
+    numbers = pl.select(pl.when(numbers.is_finite()).then(numbers).alias(series.name)).to_series()
+    whole = numbers.drop_nulls()
+    return numbers.cast(pl.Int64) if len(whole) and (whole == whole.round()).all() else numbers
+
+
+def _tidy_text(series: pl.Series) -> pl.Series:
+    text = pl.select(pl.when(series != "").then(series).alias(series.name)).to_series()
+    present = text.drop_nulls()
+    if len(present) == 0:
+        return text
+    if present.str.contains(r"^-?(0|[1-9]\d{0,17})$").all():
+        return text.cast(pl.Int64)
+    if present.str.contains(r"^-?(0|[1-9]\d*)?\.?\d+([eE][-+]?\d+)?$").all() and not present.str.contains(r"^-?0\d").any():
+        return text.cast(pl.Float64)
+    if present.str.contains(r"\|").mean() >= _LIST_SHARE:
+        return _tidy_list(text.str.split("|"))
+    return text
+
+
+def _tidy_list(series: pl.Series) -> pl.Series | None:
+    inner = series.dtype.inner  # type: ignore[attr-defined]
+    if inner.is_integer():
+        return series.cast(pl.List(pl.Int64))
+    if inner.is_float() or inner == pl.Boolean:
+        return series
+    if inner != pl.String:
+        return None
+    stripped = series.list.eval(pl.element().str.strip_chars())
+    return stripped.list.eval(pl.element().filter(pl.element().is_not_null() & (pl.element() != "")))

@@ -1,0 +1,193 @@
+"""The folder that holds everything: settings, items, events, index and models."""
+
+import json
+import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+
+import polars as pl
+from filelock import FileLock, Timeout
+
+from retrieval.artefacts import atomic_folder
+from retrieval.data.catalog import Catalog
+from retrieval.data.columns import EVENT_ROLES, ITEM_ROLES, assign_columns, refuse_unused
+from retrieval.data.events import History, read_history
+from retrieval.data.importer import ImportReport, import_events, import_items
+from retrieval.data.readers import Table
+from retrieval.errors import UnknownUserError, WorkspaceError
+
+FORMAT_VERSION = 1
+
+_SETTINGS = """\
+# Settings of this workspace; `whyrec doctor` shows all that can be set. Environment variables (WHYREC_...) and
+# options on the command line go before these.
+format_version = {format_version}
+
+[items]
+noun = {noun}          # what an item is called in explanations
+
+[events]
+liked_from = {liked_from}        # an event of at least this value counts as liked (at first: the median of all values)
+"""
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What `create_workspace` did: a report for each table, and what the times and values of the events are."""
+
+    items: ImportReport
+    events: ImportReport | None
+    times: str
+    liked_from: float
+    users: int
+
+
+class Workspace:
+    """An existing workspace folder. Opening it reads the format version and nothing else."""
+
+    def __init__(self, root: Path):
+        """Open the workspace at ``root``.
+
+        Raises:
+            WorkspaceError: there is none, or its format is newer than this whyrec knows.
+        """
+        self.root = root
+        self.settings_path = root / "whyrec.toml"
+        if not self.settings_path.is_file():
+            raise WorkspaceError(f"{root} is not a workspace; make one with: whyrec init {root} --demo movielens")
+        version = self._settings().get("format_version")
+        if not isinstance(version, int) or version < 1:
+            raise WorkspaceError(f"{self.settings_path} has no usable format_version; restore it from a backup")
+        if version > FORMAT_VERSION:
+            raise WorkspaceError(
+                f"{root} has workspace format {version}, this whyrec knows up to {FORMAT_VERSION}; "
+                "update it: pip install --upgrade whyrec"
+            )
+        self.index_path = root / "index"
+        self.models_path = root / "models"
+        self.items_path = root / "data" / "items.parquet"
+        self.events_path = root / "data" / "events"
+
+    def _settings(self) -> dict[str, object]:
+        try:
+            return tomllib.loads(self.settings_path.read_text(encoding="utf-8"))
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise WorkspaceError(f"{self.settings_path} is not valid TOML: {error}") from error
+
+    @cached_property
+    def catalog(self) -> Catalog:
+        """The items.
+
+        Raises:
+            WorkspaceError: the file is missing or damaged.
+        """
+        try:
+            return Catalog.read(self.items_path)
+        except (OSError, pl.exceptions.PolarsError) as error:
+            raise WorkspaceError(f"{self.items_path} cannot be read ({_first_line(error)}); run whyrec init again") from error
+
+    def events(self) -> pl.LazyFrame:
+        """All events: user_id, item_id, value, timestamp."""
+        parts = sorted(self.events_path.glob("part-*.parquet"))
+        if not parts:
+            return pl.LazyFrame(schema={"user_id": pl.String, "item_id": pl.String, "value": pl.Float64, "timestamp": pl.Int64})
+        return pl.scan_parquet(parts)
+
+    def history(self, user_id: str) -> History:
+        """What one user did, oldest first.
+
+        Raises:
+            UnknownUserError: no event of this user.
+            WorkspaceError: the events cannot be read.
+        """
+        try:
+            history = read_history(self.events(), user_id)
+            if len(history) == 0:
+                raise UnknownUserError(self._unknown_user(user_id))
+        except (OSError, pl.exceptions.PolarsError) as error:
+            raise WorkspaceError(f"{self.events_path} cannot be read ({_first_line(error)}); run whyrec init again") from error
+        return history
+
+    def _unknown_user(self, user_id: str) -> str:
+        some = self.events().select("user_id").head(1000).unique(maintain_order=True).head(3).collect()["user_id"].to_list()
+        if not some:
+            return f"no user {user_id!r}: this workspace has no events; name films a person likes with --like"
+        return f"no user {user_id!r}; there are, for instance, {', '.join(some)}; for a new person use --like or --query"
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Hold the workspace's lock while the index or the models change.
+
+        Raises:
+            WorkspaceError: another process holds it.
+        """
+        try:
+            with FileLock(self.root / ".lock", timeout=1):
+                yield
+        except Timeout:
+            raise WorkspaceError(f"{self.root} is being written by another whyrec; wait for it to end") from None
+
+
+def create_workspace(
+    root: Path,
+    items: Table,
+    events: Table | None,
+    *,
+    overrides: dict[str, str] | None = None,
+    noun: str = "item",
+    skip_invalid: bool = False,
+    replace: bool = False,
+) -> Imported:
+    """Import the tables into a new workspace at ``root``; on any error nothing is left there.
+
+    Raises:
+        InputError: the tables cannot be used (`import_items`, `import_events`).
+        WorkspaceError: something is at ``root`` already and ``replace`` is false, or ``replace`` and no workspace.
+    """
+    if root.exists() and not root.is_dir():
+        raise WorkspaceError(f"{root} is a file; choose another place for the workspace")
+    occupied = root.exists() and any(root.iterdir())
+    if occupied and not (root / "whyrec.toml").is_file():
+        raise WorkspaceError(f"{root} holds other files; choose another place for the workspace")
+    if occupied and not replace:
+        raise WorkspaceError(f"{root} is a workspace already; add --replace to make it anew, index and models included")
+    overrides = overrides or {}
+    _check_overrides(items, events, overrides)
+    with atomic_folder(root, replace=replace) as folder:
+        imported = _import(folder, items, events, overrides, skip_invalid)
+        settings = _SETTINGS.format(
+            format_version=FORMAT_VERSION, noun=json.dumps(noun), liked_from=round(imported.liked_from, 6)
+        )
+        (folder / "whyrec.toml").write_text(settings, encoding="utf-8")
+        (folder / "data" / "import.json").write_text(json.dumps(asdict(imported), indent=1), encoding="utf-8")
+    return imported
+
+
+def _check_overrides(items: Table, events: Table | None, overrides: dict[str, str]) -> None:
+    """Refuse wrong columns before anything is read."""
+    tables = [items.columns(), *([events.columns()] if events else [])]
+    refuse_unused(overrides, *tables)
+    assign_columns(tables[0], ITEM_ROLES, overrides, items.source)
+    if events:
+        assign_columns(tables[1], EVENT_ROLES, overrides, events.source)
+
+
+def _import(
+    folder: Path, items: Table, events: Table | None, overrides: dict[str, str], skip_invalid: bool
+) -> Imported:
+    (folder / "data" / "events").mkdir(parents=True)
+    frame, items_report = import_items(items, overrides, skip_invalid=skip_invalid)
+    frame.write_parquet(folder / "data" / "items.parquet")
+    if events is None:
+        return Imported(items_report, None, "none", 1.0, 0)
+    part = folder / "data" / "events" / "part-00000.parquet"
+    report, times = import_events(events, overrides, frame, part, skip_invalid=skip_invalid)
+    median, users = pl.scan_parquet(part).select(pl.col("value").median(), pl.col("user_id").n_unique()).collect().row(0)
+    return Imported(items_report, report, times.kind, median, users)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

@@ -1,0 +1,53 @@
+"""What can go wrong, as sentences a person can act on.
+
+    WhyrecError                     base: the command line prints it in one line and exits with 1
+    ├── InputError                  a file, row or value that was given cannot be used
+    │   ├── FilterError             a --where expression
+    │   ├── UnknownUserError        no such user
+    │   ├── UnknownItemError        no such item or title
+    │   └── AmbiguousTitleError     several items fit a title
+    ├── WorkspaceError              the workspace is missing, of another format, damaged or busy
+    │   └── IndexMismatchError      the index does not fit the catalog or the encoder
+    ├── ModelError                  a model is missing or cannot do what is asked
+    └── ScoreError                  a scorer or ranker returned something unusable
+"""
+
+
+class WhyrecError(Exception):
+    """Base of all errors that whyrec raises on purpose; the message is one sentence with a way out."""
+
+
+class InputError(WhyrecError):
+    """A file, row or value that was given cannot be used."""
+
+
+class FilterError(InputError):
+    """A ``--where`` expression that does not parse or names what the catalog does not have."""
+
+
+class UnknownUserError(InputError):
+    """No event of this user is in the workspace."""
+
+
+class UnknownItemError(InputError):
+    """No item has this id or title."""
+
+
+class AmbiguousTitleError(InputError):
+    """Several items fit a title equally well."""
+
+
+class WorkspaceError(WhyrecError):
+    """The workspace is missing, of another format, damaged or busy."""
+
+
+class IndexMismatchError(WorkspaceError):
+    """The index was made from other items or by another encoder."""
+
+
+class ModelError(WhyrecError):
+    """A model is missing or cannot do what is asked of it."""
+
+
+class ScoreError(WhyrecError):
+    """A scorer or ranker returned something that cannot order items, such as NaN."""

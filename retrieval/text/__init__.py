@@ -1,0 +1,1 @@
+"""Retrieval from item text: encoder, Chroma index, profiles and filters."""
