@@ -69,25 +69,21 @@ class Catalog:
 
     def label(self, item_id: str) -> str:
         """How the item is called in front of people: title and, where known, year, on one line of 80 characters."""
-        record = self._rows[self.row(item_id)]
-        title = _BLANKS.sub(" ", str(record["title"])).strip()
-        if len(title) > LABEL_LENGTH:
-            title = title[: LABEL_LENGTH - 1].rstrip() + "…"
-        year = record.get("year")
-        return f"{title} ({year})" if year is not None and f"({year})" not in title else title
+        return _title_and_year(self._rows[self.row(item_id)], LABEL_LENGTH)
 
     def text(self, item_id: str) -> str:
         """The item's text, for encoders, language models and word matching: the one definition.
 
-        The title, then every text field as ``Field: value.``; lists joined by commas. Numbers and links stay out.
+        The title with the year where there is one, then every text field as ``Field: value``; lists joined by
+        commas. Other numbers and links stay out.
         """
         record = self._rows[self.row(item_id)]
-        parts = [_BLANKS.sub(" ", str(record["title"])).strip()]
+        parts = [_title_and_year(record)]
         for name in self._text_fields:
             value = record[name]
             spoken = ", ".join(value) if isinstance(value, list) else value
             if spoken and not spoken.startswith(("http://", "https://")):
-                parts.append(f"{name.replace('_', ' ').capitalize()}: {_BLANKS.sub(' ', spoken).strip()}")
+                parts.append(f"{name.replace('_', ' ').capitalize()}: {_one_line(spoken)}")
         return ". ".join(parts)
 
     def metadata(self, item_id: str) -> Metadata:
@@ -109,6 +105,18 @@ class Catalog:
         """16 hexadecimal digits that change when the item's text or metadata change."""
         content = json.dumps([self.text(item_id), self.metadata(item_id)], sort_keys=True, ensure_ascii=False)
         return hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def _title_and_year(record: dict[str, Any], length: int | None = None) -> str:
+    title = _one_line(str(record["title"]))
+    if length is not None and len(title) > length:
+        title = title[: length - 1].rstrip() + "…"
+    year = record.get("year")
+    return f"{title} ({year})" if year is not None and f"({year})" not in title else title
+
+
+def _one_line(text: str) -> str:
+    return _BLANKS.sub(" ", text).strip()
 
 
 def _is_text(kind: pl.DataType) -> bool:

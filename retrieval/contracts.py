@@ -1,0 +1,39 @@
+"""What the parts promise each other. All take batches; a single request is a batch of one."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from retrieval.ranking import Floats, Rankings
+
+
+class Encoder(Protocol):
+    """Turns texts into vectors."""
+
+    fingerprint: str
+    dimension: int
+
+    def encode(self, texts: Sequence[str]) -> Floats:
+        """(n, d) float32, each row of length 1; no texts give (0, d)."""
+        ...
+
+
+@dataclass(frozen=True)
+class RankRequest:
+    """Items to put in order for one person: texts of the history, oldest first, and the candidates by id."""
+
+    history: tuple[str, ...]
+    candidates: tuple[str, ...]
+    texts: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.candidates) != len(self.texts) or len(set(self.candidates)) != len(self.candidates):
+            raise ValueError("a request has each candidate once, with one text each")
+
+
+class Ranker(Protocol):
+    """Orders candidates; the order in which they are given makes no difference."""
+
+    def rank(self, requests: Sequence[RankRequest], k: int | None = None) -> Rankings:
+        """At most k candidates of each request, all when k is None, best first."""
+        ...

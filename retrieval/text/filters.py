@@ -1,0 +1,180 @@
+"""Turn a ``--where`` expression into a Chroma metadata filter."""
+
+from importlib.resources import files
+from typing import Any
+
+import polars as pl
+from lark import Lark, Token, Transformer, UnexpectedInput
+from lark.exceptions import VisitError
+from rapidfuzz import process
+
+from retrieval.data.catalog import Catalog, Scalar
+from retrieval.errors import FilterError
+
+LENGTH_LIMIT = 2_000
+_GRAMMAR = Lark((files("retrieval.text") / "where.lark").read_text(encoding="utf-8"), parser="lalr")
+_NUMERIC = {"=": "$eq", "!=": "$ne", "<": "$lt", "<=": "$lte", ">": "$gt", ">=": "$gte"}
+_OPPOSITE = {"=": "!=", "!=": "=", "<": ">=", ">=": "<", ">": "<=", "<=": ">", "~": "!~", "!~": "~"}
+
+Where = dict[str, Any]
+
+
+def compile_where(expression: str, catalog: Catalog) -> Where:
+    """Compile an expression such as ``year >= 1990 and genres ~ Comedy``.
+
+    Operators: ``= != < <= > >=``, ``~`` (a list has it, a text contains it) and ``!~``, ``in (a, b)``, ``not in``,
+    joined by ``and``, ``or``, ``not``, parentheses. Text is compared without regard to case; values with blanks stand
+    in quotes. An item without the field fits ``!=``, ``!~`` and ``not in`` and nothing else.
+
+    Raises:
+        FilterError: it does not parse, or names a field or value that the catalog does not have.
+    """
+    if len(expression) > LENGTH_LIMIT:
+        raise FilterError(f"--where has {len(expression):,} characters; at most {LENGTH_LIMIT:,} are read")
+    try:
+        tree = _GRAMMAR.parse(expression)
+    except UnexpectedInput as error:
+        place = f"at character {error.pos_in_stream + 1}" if error.pos_in_stream is not None else "at its end"
+        shown = expression if len(expression) <= LENGTH_LIMIT // 20 else expression[: LENGTH_LIMIT // 20] + "…"
+        raise FilterError(
+            f"--where {shown!r} cannot be understood {place}; write for instance: year >= 1990 and genres ~ Comedy"
+        ) from error
+    try:
+        condition: _Condition = _Conditions(catalog).transform(tree)
+    except VisitError as error:
+        if isinstance(error.orig_exc, FilterError):
+            raise error.orig_exc from None
+        raise
+    return condition.compiled(negated=False)
+
+
+class _Condition:
+    """A node that can give the filter for itself or for its opposite."""
+
+    def compiled(self, *, negated: bool) -> Where:
+        raise NotImplementedError
+
+
+class _Group(_Condition):
+    def __init__(self, joint: str, parts: list[_Condition]):
+        self.joint, self.parts = joint, parts
+
+    def compiled(self, *, negated: bool) -> Where:
+        joint = {"$and": "$or", "$or": "$and"}[self.joint] if negated else self.joint
+        return {joint: [part.compiled(negated=negated) for part in self.parts]}
+
+
+class _Negation(_Condition):
+    def __init__(self, inner: _Condition):
+        self.inner = inner
+
+    def compiled(self, *, negated: bool) -> Where:
+        return self.inner.compiled(negated=not negated)
+
+
+class _Comparison(_Condition):
+    def __init__(self, catalog: Catalog, field: str, operator: str, value: str):
+        self.field, self.operator, self.value = field, "=" if operator == "==" else operator, value
+        if field not in catalog.frame.columns:
+            raise FilterError(f"no field {field!r} to filter by; there are {', '.join(catalog.frame.columns)}")
+        self.column = catalog.frame[field]
+
+    def compiled(self, *, negated: bool) -> Where:
+        operator = _OPPOSITE[self.operator] if negated else self.operator
+        kind = self.column.dtype
+        if isinstance(kind, pl.List):
+            return self._list(operator, kind.inner)
+        if kind == pl.String:
+            return self._text(operator)
+        if operator not in _NUMERIC:
+            raise FilterError(f"{operator} does not work on {self.field}, which holds {_called(kind)}; use = or <")
+        if kind == pl.Boolean and operator not in ("=", "!="):
+            raise FilterError(f"{operator} does not work on {self.field}, which holds true or false; use =")
+        return {self.field: {_NUMERIC[operator]: self._parsed(kind)}}
+
+    def _list(self, operator: str, inner: Any) -> Where:
+        if operator not in ("=", "!=", "~", "!~"):
+            raise FilterError(f"{operator} does not work on {self.field}, which holds lists; use ~ or !~")
+        contains = "$contains" if operator in ("=", "~") else "$not_contains"
+        if inner != pl.String:
+            return {self.field: {contains: self._parsed(inner)}}
+        known = self.column.explode().drop_nulls().unique().sort().to_list()
+        same = [entry for entry in known if entry.casefold() == self.value.casefold()]
+        if not same:
+            raise FilterError(_no_such_value(self.field, self.value, known))
+        parts: list[Where] = [{self.field: {contains: entry}} for entry in same]
+        return parts[0] if len(parts) == 1 else {"$or" if contains == "$contains" else "$and": parts}
+
+    def _text(self, operator: str) -> Where:
+        known = self.column.drop_nulls().unique().sort().to_list()
+        wanted = self.value.casefold()
+        fits = {
+            "=": lambda entry: entry == wanted,
+            "~": lambda entry: wanted in entry,
+            "<": lambda entry: entry < wanted,
+            "<=": lambda entry: entry <= wanted,
+            ">": lambda entry: entry > wanted,
+            ">=": lambda entry: entry >= wanted,
+        }
+        positive = {"!=": "=", "!~": "~"}.get(operator, operator)
+        values = [entry for entry in known if fits[positive](entry.casefold())]
+        if not values and positive in ("=", "~"):
+            raise FilterError(_no_such_value(self.field, self.value, known))
+        if not values:
+            return {"item_id": {"$eq": ""}}  # no item has an empty id: nothing fits
+        return {self.field: {"$in" if positive == operator else "$nin": values}}
+
+    def _parsed(self, kind: Any) -> Scalar:
+        if kind == pl.Boolean:
+            if self.value.lower() not in ("true", "false"):
+                raise FilterError(f"{self.field} is true or false, not {self.value!r}")
+            return self.value.lower() == "true"
+        try:
+            return int(self.value) if kind == pl.Int64 else float(self.value)
+        except ValueError:
+            raise FilterError(f"{self.field} holds {_called(kind)}, which {self.value!r} is not") from None
+
+
+class _Conditions(Transformer[Token, _Condition]):
+    def __init__(self, catalog: Catalog):
+        super().__init__()
+        self._catalog = catalog
+
+    def field(self, words: list[Token]) -> str:
+        return _unquoted(words[0])
+
+    value = field
+
+    def any(self, parts: list[_Condition]) -> _Condition:
+        return _Group("$or", parts)
+
+    def all(self, parts: list[_Condition]) -> _Condition:
+        return _Group("$and", parts)
+
+    def negation(self, parts: list[_Condition]) -> _Condition:
+        return _Negation(parts[0])
+
+    def comparison(self, parts: list[str]) -> _Condition:
+        return _Comparison(self._catalog, parts[0], parts[1], parts[2])
+
+    def membership(self, parts: list[str]) -> _Condition:
+        field, *values = parts
+        each: list[_Condition] = [_Comparison(self._catalog, field, "=", value) for value in values]
+        return each[0] if len(each) == 1 else _Group("$or", each)
+
+    def exclusion(self, parts: list[str]) -> _Condition:
+        return _Negation(self.membership(parts))
+
+
+def _unquoted(word: Token) -> str:
+    return str(word)[1:-1] if word.type == "QUOTED" else str(word)
+
+
+def _called(kind: Any) -> str:
+    return {pl.Int64: "whole numbers", pl.Float64: "numbers", pl.Boolean: "true or false"}.get(kind, "text")
+
+
+def _no_such_value(field: str, value: str, known: list[str]) -> str:
+    close = [entry[:60] for entry, _, _ in process.extract(value, known, limit=5, score_cutoff=50)]
+    hint = f"close to it: {', '.join(close)}" if close else f"there are, for instance, {', '.join(known[:5])}"
+    return f"no item has {value!r} in {field}; {hint}"

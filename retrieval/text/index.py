@@ -1,0 +1,173 @@
+"""The Chroma collection of item vectors; the only module that imports chromadb."""
+
+import shutil
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import chromadb
+import numpy as np
+from chromadb.errors import ChromaError, NotFoundError
+
+from retrieval.contracts import Encoder
+from retrieval.data.catalog import Catalog
+from retrieval.errors import IndexMismatchError, WorkspaceError
+from retrieval.ranking import Floats
+from retrieval.text.filters import Where
+
+COLLECTION = "items"
+CHUNK = 1024
+_HASH = "_hash"
+_REBUILD = "rebuild it with: whyrec index --rebuild"
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What must be done so that the index holds the catalog.
+
+    ``write`` lists new and changed items; ``delete`` lists items to remove, the old versions of changed ones included.
+    """
+
+    write: list[str]
+    delete: list[str]
+    unchanged: int
+
+
+class ItemIndex:
+    """Item vectors with their metadata, searched by cosine, kept on disk by Chroma's persistent client."""
+
+    def __init__(self, path: Path, encoder_fingerprint: str, *, create: bool = False):
+        """Open the index in folder ``path``, or make an empty one when ``create``.
+
+        Raises:
+            IndexMismatchError: there is none, or another encoder made it.
+            WorkspaceError: the folder is damaged.
+        """
+        self.path = path
+        if not create and not (path / "chroma.sqlite3").is_file():
+            raise IndexMismatchError(f"{path.parent} has no index yet; make it with: whyrec index")
+        with self._guarded():
+            settings = chromadb.Settings(anonymized_telemetry=False)
+            self._client = chromadb.PersistentClient(str(path), settings=settings)
+            self._collection = self._open(encoder_fingerprint, create)
+        made_by = (self._collection.metadata or {}).get("encoder")
+        if made_by != encoder_fingerprint:
+            raise IndexMismatchError(
+                f"the index was made by another encoder ({made_by}, now {encoder_fingerprint}); {_REBUILD}"
+            )
+
+    def _open(self, encoder_fingerprint: str, create: bool) -> chromadb.Collection:
+        try:
+            return self._client.get_collection(COLLECTION, embedding_function=None)
+        except NotFoundError:
+            if not create:
+                raise IndexMismatchError(f"{self.path.parent} has no index yet; make it with: whyrec index") from None
+        return self._client.create_collection(
+            COLLECTION,
+            embedding_function=None,
+            metadata={"encoder": encoder_fingerprint},
+            configuration={"hnsw": {"space": "cosine", "ef_search": 200}},
+        )
+
+    def __len__(self) -> int:
+        with self._guarded():
+            return int(self._collection.count())
+
+    def changes(self, catalog: Catalog) -> Changes:
+        """Compare the index with the catalog by content hash."""
+        with self._guarded():
+            found = self._collection.get(include=["metadatas"])
+        hashes = {item_id: entry.get(_HASH) for item_id, entry in zip(found["ids"], found["metadatas"], strict=True)}
+        write = [item_id for item_id in catalog.ids if hashes.get(item_id) != catalog.content_hash(item_id)]
+        # Changed items are deleted first: an upsert would keep fields that they no longer have.
+        changed = set(write)
+        delete = [item_id for item_id in hashes if item_id in changed or item_id not in catalog]
+        return Changes(write, delete, len(catalog) - len(write))
+
+    def update(
+        self, catalog: Catalog, changes: Changes, encoder: Encoder, progress: Callable[[int], None] = lambda _: None
+    ) -> None:
+        """Carry out ``changes``; ``progress`` is told how many items were written since it was told last.
+
+        One chunk is written while the next is encoded. Stopped in the middle, what was written stays and the next
+        `changes` leaves it out.
+        """
+        if changes.delete:
+            with self._guarded():
+                self._collection.delete(ids=changes.delete)
+        # Texts of like length together: a batch is padded to its longest.
+        by_length = sorted(changes.write, key=lambda item_id: len(catalog.text(item_id)), reverse=True)
+        written: Future[None] | None = None
+        with ThreadPoolExecutor(max_workers=1) as writer:
+            for start in range(0, len(by_length), CHUNK):
+                ids = by_length[start : start + CHUNK]
+                vectors = encoder.encode([catalog.text(item_id) for item_id in ids])
+                if written is not None:
+                    written.result()
+                    progress(CHUNK)
+                written = writer.submit(self._write, catalog, ids, vectors)
+            if written is not None:
+                written.result()
+                progress((len(by_length) - 1) % CHUNK + 1)
+
+    def _write(self, catalog: Catalog, ids: list[str], vectors: Floats) -> None:
+        metadatas = [{**catalog.metadata(item_id), _HASH: catalog.content_hash(item_id)} for item_id in ids]
+        with self._guarded():
+            self._collection.upsert(ids=ids, embeddings=vectors, metadatas=metadatas)
+
+    def vectors(self, ids: Sequence[str]) -> Floats:
+        """(n, d) float32, in the order of ``ids``.
+
+        Raises:
+            IndexMismatchError: an item is not in the index.
+        """
+        with self._guarded():
+            found = self._collection.get(ids=list(ids), include=["embeddings"])
+        row_of = {item_id: row for row, item_id in enumerate(found["ids"])}
+        missing = [item_id for item_id in ids if item_id not in row_of]
+        if missing:
+            raise IndexMismatchError(
+                f"the index lacks {len(missing):,} items of the catalog, such as {missing[0]!r}; run: whyrec index"
+            )
+        vectors: Floats = np.asarray(found["embeddings"], dtype=np.float32)
+        return vectors[[row_of[item_id] for item_id in ids]]
+
+    def search(
+        self, queries: Floats, k: int, where: Where | None = None, exclude: frozenset[str] = frozenset()
+    ) -> list[str]:
+        """Ids of the items nearest to any of the queries (q, d): k for each, united and sorted.
+
+        ``where`` and ``exclude`` apply before the search, so k items come back as long as there are so many.
+        """
+        conditions = [where] if where else []
+        if exclude:
+            conditions.append({"item_id": {"$nin": sorted(exclude)}})
+        condition = {"$and": conditions} if len(conditions) > 1 else (conditions[0] if conditions else None)
+        with self._guarded():
+            found = self._collection.query(
+                query_embeddings=queries, n_results=max(1, k), where=condition, include=["distances"]
+            )
+        return sorted({item_id for ids in found["ids"] for item_id in ids})
+
+    @contextmanager
+    def _guarded(self) -> Iterator[None]:
+        """Turn whatever Chroma raises into one sentence; its Rust panics are no `Exception`."""
+        try:
+            yield
+        except (ChromaError, sqlite3.Error, OSError, ValueError, RuntimeError) as error:
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+            raise WorkspaceError(f"the index in {self.path} cannot be used ({reason}); {_REBUILD}") from error
+        except BaseException as error:
+            if type(error).__name__ != "PanicException":
+                raise
+            raise WorkspaceError(f"the index in {self.path} is damaged; {_REBUILD}") from error
+
+
+def delete_index(path: Path) -> None:
+    """Remove the index folder, whatever state it is in."""
+    chromadb.api.client.SharedSystemClient.clear_system_cache()
+    if path.exists():
+        shutil.rmtree(path)
