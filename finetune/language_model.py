@@ -1,0 +1,128 @@
+"""Load a causal language model from a Hugging Face id, a folder or a GGUF file, in the precision the machine likes."""
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.utils import logging
+
+from finetune.packing import Packed, batches, collate
+from retrieval.artefacts import atomic_folder, file_fingerprint
+from retrieval.errors import ModelError
+
+MAX_BATCH_TOKENS = 4096
+Precision = Literal["auto", "float32", "bfloat16"]
+
+
+@dataclass(frozen=True)
+class LanguageModel:
+    """A causal language model in evaluation mode, with its tokenizer."""
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+
+    @property
+    def device(self) -> torch.device:
+        """Where it runs."""
+        return self.model.device
+
+    @functools.cached_property
+    def start_ids(self) -> list[int]:
+        """The tokens this model expects before any text: ``[bos]`` or nothing."""
+        return list(self.tokenizer("").input_ids)
+
+    @torch.inference_mode()
+    def hidden_states(self, sequences: Sequence[Packed]) -> list[torch.Tensor]:
+        """For each packed sequence (T, d) float32, what the backbone makes of its tokens; the head stays out."""
+        states: list[torch.Tensor] = [torch.empty(0)] * len(sequences)
+        for group in batches([len(sequence.ids) for sequence in sequences], MAX_BATCH_TOKENS):
+            batch = collate([sequences[index] for index in group], self.device)
+            hidden = self.model.base_model(
+                input_ids=batch.ids, position_ids=batch.positions, attention_mask=batch.mask, use_cache=False
+            ).last_hidden_state  # (B, T, d)
+            for row, index in enumerate(group):
+                states[index] = hidden[row, : len(sequences[index].ids)].float()
+        return states
+
+    def head(self, tokens: Sequence[int]) -> torch.Tensor:
+        """The output head's rows of these tokens, (n, d) float32."""
+        weights: torch.Tensor = self.model.get_output_embeddings().weight  # (vocabulary, d)
+        return weights[list(tokens)].detach().float()
+
+    def text_ids(self, text: str) -> list[int]:
+        """Tokens of plain text. Control tokens written in it, such as ``<|im_end|>``, are read as the letters they are."""
+        return list(self.tokenizer(text, add_special_tokens=False, split_special_tokens=True).input_ids)
+
+    def word_id(self, word: str) -> int:
+        """The token of a word that must be one token.
+
+        Raises:
+            ModelError: the tokenizer splits it.
+        """
+        ids = self.text_ids(word)
+        if len(ids) != 1:
+            raise ModelError(f"this language model cannot rank: its tokenizer splits {word!r} into {len(ids)} tokens")
+        return ids[0]
+
+
+def load_language_model(
+    path: Path, cache: Path, *, device: str | None = None, precision: Precision = "auto"
+) -> LanguageModel:
+    """Load the model in ``path``, a folder or a GGUF file.
+
+    A GGUF file is converted once into a folder under ``cache``, keyed by its content. ``device`` None takes a GPU
+    when there is one. ``precision`` auto is bfloat16 on GPUs and on processors that compute it (AVX512-BF16), float32
+    elsewhere, where bfloat16 would be far slower.
+
+    Raises:
+        ModelError: there is no model of a known kind.
+    """
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    folder = _converted(path, cache) if path.is_file() else path
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        model = AutoModelForCausalLM.from_pretrained(folder, dtype=_dtype(place, precision), local_files_only=True)
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(f"{folder} holds no language model that can be loaded: {str(error).splitlines()[0]}") from error
+    return LanguageModel(model.to(place).eval(), tokenizer)
+
+
+def _dtype(device: torch.device, precision: Precision) -> torch.dtype:
+    if precision != "auto":
+        return torch.float32 if precision == "float32" else torch.bfloat16
+    if device.type == "cpu":
+        return torch.bfloat16 if computes_bfloat16() else torch.float32
+    return torch.bfloat16
+
+
+def computes_bfloat16() -> bool:
+    """Whether this processor has instructions for bfloat16."""
+    capabilities: dict[str, Any] = torch.cpu.get_capabilities()
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+
+
+def _converted(gguf: Path, cache: Path) -> Path:
+    """Unpack a GGUF file into float32 safetensors, once; about 20 seconds for 135 million parameters."""
+    if gguf.suffix.lower() != ".gguf":
+        raise ModelError(f"{gguf} is neither a model folder nor a GGUF file")
+    folder = cache / "gguf" / f"{gguf.stem}-{file_fingerprint([gguf])}"
+    if folder.is_dir():
+        return folder
+    packed = {"gguf_file": gguf.name, "local_files_only": True}
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(gguf.parent, **packed)
+        model = AutoModelForCausalLM.from_pretrained(
+            gguf.parent, quantization_config=GgufConfig(dequantize=True), dtype=torch.float32, **packed
+        )
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(f"{gguf} cannot be converted: {str(error).splitlines()[0]}") from error
+    with atomic_folder(folder) as target:
+        tokenizer.save_pretrained(target)
+        model.save_pretrained(target)
+    return folder
