@@ -46,7 +46,7 @@ class LMRanker:
     def tokens(self, request: RankRequest) -> tuple[list[int], list[list[int]]]:
         """The prefix and the candidates as token ids. Every item text is cut at 64 tokens, the history at 20 items."""
         history = [self._cut(text) for text in request.history[-HISTORY:]]
-        prefix = self._lm.start_ids + self._lm.text_ids(render("rank-prefix-v1", history=history))
+        prefix = self._lm.start_ids + self._lm.text_ids(render("rank-prefix-v1", history=history, query=request.query))
         texts = [render("rank-candidate-v1", text=self._cut(text)) for text in request.texts]
         return prefix, [self._lm.text_ids(text) for text in texts]
 

@@ -20,11 +20,16 @@ class Encoder(Protocol):
 
 @dataclass(frozen=True)
 class RankRequest:
-    """Items to put in order for one person: texts of the history, oldest first, and the candidates by id."""
+    """Items to put in order for one person.
+
+    history: texts of liked items, oldest first. candidates, texts: ids and texts of what is to be ordered. query: what
+    the person asked for in words, or "".
+    """
 
     history: tuple[str, ...]
     candidates: tuple[str, ...]
     texts: tuple[str, ...]
+    query: str = ""
 
     def __post_init__(self) -> None:
         if len(self.candidates) != len(self.texts) or len(set(self.candidates)) != len(self.candidates):

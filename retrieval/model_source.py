@@ -40,14 +40,6 @@ def locate_model(reference: str) -> Path:
     return _downloaded(reference)
 
 
-def is_available(reference: str) -> bool:
-    """Whether the model can be loaded without a download."""
-    try:
-        return (reference in PACKAGED or Path(reference).expanduser().exists()) and locate_model(reference).exists()
-    except ModelError:
-        return False
-
-
 def _packaged(reference: str, packaged: _Packaged) -> Path:
     spec = find_spec(packaged.package)
     for folder in spec.submodule_search_locations or [] if spec else []:

@@ -31,6 +31,7 @@ noun = {noun}          # what an item is called in explanations
 
 [events]
 liked_from = {liked_from}        # an event of at least this value counts as liked (at first: the median of all values)
+verb = {verb}        # what such an event says in explanations: liked, or chose where the events have no rating
 """
 
 
@@ -159,7 +160,10 @@ def create_workspace(
     with atomic_folder(root, replace=replace) as folder:
         imported = _import(folder, items, events, overrides, skip_invalid)
         settings = _SETTINGS.format(
-            format_version=FORMAT_VERSION, noun=json.dumps(noun), liked_from=round(imported.liked_from, 6)
+            format_version=FORMAT_VERSION,
+            noun=json.dumps(noun, ensure_ascii=False),
+            liked_from=round(imported.liked_from, 6),
+            verb='"chose"' if imported.events and "value" not in imported.events.columns else '"liked"',
         )
         (folder / "whyrec.toml").write_text(settings, encoding="utf-8")
         (folder / "data" / "import.json").write_text(json.dumps(asdict(imported), indent=1), encoding="utf-8")

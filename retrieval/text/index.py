@@ -95,9 +95,7 @@ class ItemIndex:
         One chunk is written while the next is encoded. Stopped in the middle, what was written stays and the next
         `changes` leaves it out.
         """
-        if changes.delete:
-            with self._guarded():
-                self._collection.delete(ids=changes.delete)
+        self.delete(changes.delete)
         # Texts of like length together: a batch is padded to its longest.
         by_length = sorted(changes.write, key=lambda item_id: len(catalog.text(item_id)), reverse=True)
         written: Future[None] | None = None
@@ -112,6 +110,12 @@ class ItemIndex:
             if written is not None:
                 written.result()
                 progress((len(by_length) - 1) % CHUNK + 1)
+
+    def delete(self, ids: list[str]) -> None:
+        """Remove items."""
+        if ids:
+            with self._guarded():
+                self._collection.delete(ids=ids)
 
     def _write(self, catalog: Catalog, ids: list[str], vectors: Floats) -> None:
         metadatas = [{**catalog.metadata(item_id), _HASH: catalog.content_hash(item_id)} for item_id in ids]

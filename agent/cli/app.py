@@ -1,0 +1,72 @@
+"""The command group: collects the commands and turns errors into one line and an exit code."""
+
+import errno
+import os
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from agent.cli import doctor, explain, index, init, recommend, similar
+from agent.cli.console import complain
+from retrieval.errors import WhyrecError
+
+INTERRUPTED = 130
+
+
+class _Group(TyperGroup):
+    def invoke(self, ctx: Any) -> Any:
+        """Run a command; exit codes: 0, 1 (our error, one line), 2 (usage), 130 (Ctrl-C)."""
+        try:
+            return super().invoke(ctx)
+        except WhyrecError as error:
+            complain(str(error))
+            raise typer.Exit(1) from error
+        except KeyboardInterrupt:
+            complain("interrupted; what was finished is kept, and the command can be given again")
+            raise typer.Exit(INTERRUPTED) from None
+        except OSError as error:
+            if error.errno == errno.EPIPE:
+                # The reader went away, as with `| head`; nothing more can be said on this pipe.
+                os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+                raise typer.Exit(1) from error
+            complain(f"{error.filename or 'the system'}: {error.strerror or error}")
+            raise typer.Exit(1) from error
+
+
+app = typer.Typer(
+    name="whyrec",
+    cls=_Group,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    rich_markup_mode="rich",
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"whyrec {version('whyrec')}")
+        raise typer.Exit
+
+
+@app.callback()
+def whyrec(
+    version: Annotated[  # noqa: ARG001 - typer calls _version
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Recommend items from day one and say why.
+
+    Start with:  whyrec init --demo movielens && whyrec index && whyrec recommend 15 --explain
+    """
+
+
+app.command()(init.init)
+app.command()(index.index)
+app.command()(recommend.recommend)
+app.command()(explain.explain)
+app.command()(similar.similar)
+app.command()(doctor.doctor)

@@ -1,0 +1,82 @@
+"""Where things are printed: data on stdout, everything else on stderr."""
+
+import csv
+import io
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from enum import StrEnum
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+messages = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+class Format(StrEnum):
+    """How rows are printed."""
+
+    table = "table"
+    json = "json"
+    ndjson = "ndjson"
+    csv = "csv"
+
+
+def complain(message: str) -> None:
+    """One line on stderr for an error."""
+    messages.print(Text.assemble(("error: ", "bold red"), " ".join(message.split())))
+
+
+def note(message: str) -> None:
+    """One line on stderr that a person should read but a program need not."""
+    messages.print(Text.assemble(("note: ", "bold yellow"), message))
+
+
+def say(message: str) -> None:
+    """One line on stderr about what is being done."""
+    messages.print(Text(message))
+
+
+@contextmanager
+def progress(label: str, total: int) -> Iterator[Progress]:
+    """A progress bar on stderr with one task; it draws nothing when stderr is not a terminal."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=messages, transient=True, disable=not messages.is_terminal) as bar:
+        bar.add_task(label, total=total)
+        yield bar
+
+
+def print_rows(rows: Sequence[Mapping[str, Any]], form: Format, table: Table | None = None) -> None:
+    """Print rows on stdout. ``table`` is how they look as a table; by default one column for each key."""
+    if form is Format.json:
+        print(json.dumps(list(rows), ensure_ascii=False, indent=1))  # noqa: T201
+    elif form is Format.ndjson:
+        for row in rows:
+            print(json.dumps(row, ensure_ascii=False))  # noqa: T201
+    elif form is Format.csv:
+        sys.stdout.write(_as_csv(rows))
+    else:
+        Console(highlight=False).print(table if table is not None else _as_table(rows))
+
+
+def _as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
+    out = io.StringIO()
+    flat = [{k: json.dumps(v, ensure_ascii=False) if isinstance(v, (list, dict)) else v for k, v in r.items()} for r in rows]
+    if flat:
+        writer = csv.DictWriter(out, fieldnames=list(flat[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(flat)
+    return out.getvalue()
+
+
+def _as_table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for name in rows[0] if rows else []:
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(str(value)) for value in row.values()))
+    return table

@@ -1,0 +1,44 @@
+"""`whyrec explain`."""
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from agent.cli.console import Format, print_rows
+from agent.cli.options import DEFAULT_WORKSPACE, FormatOption, WorkspaceOption, open_workspace
+from agent.cli.recommend import WriterChoice, WriterOption
+
+
+def explain(
+    user: Annotated[str, typer.Argument(help="A user id of the events.", show_default=False)],
+    item: Annotated[str, typer.Argument(help="An item id, or a title.", show_default=False)],
+    writer: WriterOption = WriterChoice.lm,
+    form: FormatOption = Format.table,
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+) -> None:
+    """Explain why an item suits a user: a sentence, and the evidence behind it.
+
+    Example:  whyrec explain 15 "Blade Runner" --format json
+    """
+    from agent.models import Models
+    from agent.recommender import Recommender, Request
+
+    opened = open_workspace(workspace)
+    recommender = Recommender(opened.workspace, opened.settings, Models(opened.settings))
+    explanation = recommender.explain(Request(user, writer=writer.value), item)
+    row = {"user": user, **asdict(explanation)}
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    evidence = explanation.evidence
+    table.add_row("why", Text(explanation.text, style="bold"))
+    table.add_row("written by", {"lm": "the language model", "template": "the template"}[explanation.written_by])
+    for cited in evidence.cited:
+        table.add_row(evidence.did, Text(f"{cited.label} [{cited.item_id}], text similarity {cited.similarity:.2f}"))
+    for attribute in evidence.attributes:
+        more = f"{2.718281828 ** attribute.specificity:.1f} times as frequent in what the user {evidence.did}"
+        table.add_row("shared", Text(f"{attribute.field}: {attribute.value}, {more} as in the catalog"))
+    print_rows([row], form, table)

@@ -1,0 +1,82 @@
+"""`whyrec init`."""
+
+import shlex
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from agent.cli.console import say
+from agent.cli.options import DEFAULT_WORKSPACE
+from retrieval.data.importer import ImportReport
+
+
+class Demo(StrEnum):
+    """Packaged data sets."""
+
+    movielens = "movielens"
+
+
+def init(
+    workspace: Annotated[
+        Path | None, typer.Argument(help="The workspace folder to make.", show_default=str(DEFAULT_WORKSPACE))
+    ] = None,
+    items: Annotated[
+        Path | None, typer.Option(help="Items: CSV, TSV, Parquet, NDJSON or RecBole .item, also .gz or .zst.")
+    ] = None,
+    events: Annotated[Path | None, typer.Option(help="What users did, in any of these formats or RecBole .inter.")] = None,
+    demo: Annotated[Demo | None, typer.Option(help="Use a packaged data set instead of files.")] = None,
+    column_map: Annotated[
+        list[str] | None, typer.Option("--map", help="Name a column, such as item_id=asin. Can be repeated.")
+    ] = None,
+    noun: Annotated[str, typer.Option(help="What an item is called in explanations.")] = "item",
+    skip_invalid: Annotated[
+        bool, typer.Option("--skip-invalid", help="Leave out rows that cannot be used, and count them.")
+    ] = False,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace a workspace that is there, index included.")] = False,
+    workspace_option: Annotated[
+        Path | None, typer.Option("--workspace", "-w", envvar="WHYREC_WORKSPACE", help="The same as WORKSPACE.")
+    ] = None,
+) -> None:
+    """Make a workspace from your files, or from a packaged data set.
+
+    Example:  whyrec init --items films.csv --events ratings.csv.gz --map item_id=movieId
+    """
+    if (demo is None) == (items is None):
+        raise typer.BadParameter("give --items FILE (and --events FILE), or --demo movielens")
+    if demo is not None and (events is not None or column_map):
+        raise typer.BadParameter("--demo brings its own events and columns")
+    from retrieval.data.columns import parse_overrides
+    from retrieval.data.demo import movielens_small
+    from retrieval.data.readers import scan_table
+    from retrieval.data.workspace import create_workspace
+
+    root = workspace or workspace_option or DEFAULT_WORKSPACE
+    if items is not None:
+        tables = scan_table(items), scan_table(events) if events else None
+    else:
+        tables, noun, skip_invalid = movielens_small(), "film", True
+    imported = create_workspace(
+        root,
+        *tables,
+        overrides=parse_overrides(column_map or []),
+        noun=noun,
+        skip_invalid=skip_invalid,
+        replace=replace,
+    )
+    _report("items", imported.items)
+    if imported.events:
+        _report("events", imported.events)
+        say(f"  {imported.users:,} users; times: {imported.times}; liked from {imported.liked_from:g} up (the median)")
+    where = "" if root == DEFAULT_WORKSPACE else f" -w {shlex.quote(str(root))}"
+    say(f"Workspace {root} is ready. Next: whyrec index{where}")
+
+
+def _report(name: str, report: ImportReport) -> None:
+    say(f"{name}: {report.kept:,} of {report.rows:,} rows kept ({report.source})")
+    say("  columns: " + ", ".join(f"{role} = {column}" for role, column in report.columns.items()))
+    for reason, count in report.left_out.items():
+        say(f"  left out: {count:,} with {reason}")
+    for line in report.notes:
+        say(f"  {line}")

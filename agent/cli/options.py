@@ -1,0 +1,40 @@
+"""Options that several commands share, and opening the workspace they name."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from agent.cli.console import Format
+from agent.settings import Settings, load_settings
+from retrieval.data.workspace import Workspace
+
+DEFAULT_WORKSPACE = Path(".whyrec")
+
+WorkspaceOption = Annotated[
+    Path, typer.Option("--workspace", "-w", envvar="WHYREC_WORKSPACE", help="The workspace folder.")
+]
+FormatOption = Annotated[Format, typer.Option("--format", "-f", help="How to print the rows.")]
+CountOption = Annotated[int, typer.Option("-k", min=1, max=1000, help="How many items.")]
+WhereOption = Annotated[
+    str, typer.Option("--where", help="Keep only items that fit, such as 'year >= 1990 and genres ~ Comedy'.")
+]
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A workspace with its settings."""
+
+    workspace: Workspace
+    settings: Settings
+
+
+def open_workspace(root: Path) -> Opened:
+    """Open the workspace and read its settings.
+
+    Raises:
+        WorkspaceError: there is none, its format is newer, or a setting is wrong.
+    """
+    workspace = Workspace(root)
+    return Opened(workspace, load_settings(workspace.settings_path))

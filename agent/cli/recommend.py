@@ -1,0 +1,130 @@
+"""`whyrec recommend`."""
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from agent.cli.console import Format, note, print_rows, say
+from agent.cli.options import (
+    DEFAULT_WORKSPACE,
+    CountOption,
+    FormatOption,
+    WhereOption,
+    WorkspaceOption,
+    open_workspace,
+)
+
+if TYPE_CHECKING:
+    from agent.recommender import Recommended
+
+
+class ModeChoice(StrEnum):
+    """Which stages make the order."""
+
+    auto = "auto"
+    retrieval = "retrieval"
+    full = "full"
+
+
+class WriterChoice(StrEnum):
+    """Who words explanations."""
+
+    lm = "lm"
+    template = "template"
+
+
+UserArgument = Annotated[str | None, typer.Argument(help="A user id of the events.", show_default=False)]
+LikeOption = Annotated[list[str] | None, typer.Option("--like", help="A title the person likes. Can be repeated.")]
+QueryOption = Annotated[str, typer.Option("--query", help="What the person wants, in words.")]
+WriterOption = Annotated[WriterChoice, typer.Option("--writer", help="Who words the explanations.")]
+
+
+def recommend(
+    user: UserArgument = None,
+    like: LikeOption = None,
+    query: QueryOption = "",
+    k: CountOption = 10,
+    where: WhereOption = "",
+    exclude_seen: Annotated[
+        bool, typer.Option("--exclude-seen/--include-seen", help="Leave out what the user has had.")
+    ] = True,
+    explain: Annotated[bool, typer.Option("--explain", help="Say why, for each item.")] = False,
+    mode: Annotated[
+        ModeChoice,
+        typer.Option(help="auto: the language model orders where that is proven; full: it scores in any case."),
+    ] = ModeChoice.auto,
+    alpha: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Weight of the language model in the order.", show_default="proven")
+    ] = None,
+    writer: WriterOption = WriterChoice.lm,
+    form: FormatOption = Format.table,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say how long each stage took.")] = False,
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+) -> None:
+    """Recommend items for a user, for likes, for a wish in words, or for several of these together.
+
+    Example:  whyrec recommend --like "Alien" --like "Blade Runner" --where "year >= 1990" --explain
+    """
+    if user is None and not like and not query.strip():
+        raise typer.BadParameter("give a USER, --like TITLE or --query WORDS")
+    if mode is ModeChoice.retrieval and alpha:
+        raise typer.BadParameter("--alpha weighs the language model, which --mode retrieval leaves out")
+    from agent.models import Models
+    from agent.recommender import Recommender, Request
+
+    opened = open_workspace(workspace)
+    request = Request(
+        user, tuple(like or ()), query, k, where, exclude_seen, mode.value, alpha, explain, writer.value
+    )
+    answer = Recommender(opened.workspace, opened.settings, Models(opened.settings)).recommend(request)
+    for message in answer.notes:
+        note(message)
+    print_rows([as_row(row) for row in answer.rows], form, as_table(answer.rows))
+    if verbose:
+        say("  ".join(f"{stage} {seconds:.2f} s" for stage, seconds in answer.seconds.items()))
+
+
+def as_row(row: "Recommended") -> dict[str, Any]:
+    """A row as plain data."""
+    data: dict[str, Any] = {
+        "place": row.place,
+        "item_id": row.item_id,
+        "title": row.label,
+        "score": round(row.score, 6),
+        "stages": {stage: round(score, 6) for stage, score in row.stages.items()},
+    }
+    if row.explanation is not None:
+        from dataclasses import asdict
+
+        data["explanation"] = row.explanation.text
+        data["written_by"] = row.explanation.written_by
+        data["evidence"] = asdict(row.explanation.evidence)
+    return data
+
+
+def as_table(rows: "list[Recommended]") -> Table:
+    """Rows for people: an explanation stands below its title."""
+    table = Table(box=None, pad_edge=False)
+    table.add_column("#", justify="right")
+    table.add_column("title", overflow="fold", ratio=1)
+    table.add_column("id", justify="right", overflow="fold", max_width=16)
+    table.add_column("score", justify="right", no_wrap=True)
+    ranked = any("rank" in row.stages for row in rows)
+    if ranked:
+        table.add_column("LM", justify="right", no_wrap=True)
+    table.add_column("by", overflow="fold")
+    for row in rows:
+        title = Text(row.label, style="bold")
+        if row.explanation is not None:
+            title.append("\n" + row.explanation.text, style="not bold dim")
+            if row.explanation.written_by == "template":
+                title.append(" (template)", style="not bold italic dim")
+        cells = [Text(str(row.place)), title, Text(row.item_id), Text(f"{row.score:.3f}")]
+        if ranked:
+            cells.append(Text(f"{row.stages['rank']:.2f}" if "rank" in row.stages else ""))
+        used = ["retrieve", "rank"] if "fuse" in row.stages else ["retrieve"]
+        table.add_row(*cells, Text("+".join(used)))
+    return table

@@ -1,0 +1,114 @@
+"""What `whyrec doctor` looks at."""
+
+import importlib.util
+import platform
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from agent.models import Models
+from agent.settings import Settings, load_settings
+from retrieval.data.workspace import Workspace
+from retrieval.errors import WhyrecError
+from retrieval.model_source import locate_model
+
+PACKAGES = (
+    "whyrec", "torch", "transformers", "sentence-transformers", "peft", "chromadb", "typer", "polars", "numpy",
+)  # fmt: skip
+TOP_LEVEL = ("agent", "retrieval", "finetune", "prompts")
+FLAGS = ("avx2", "avx512_f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line: what was looked at, whether it is as it should be, and what was found or is to be done."""
+
+    what: str
+    state: str
+    found: str
+
+    def as_row(self) -> dict[str, str]:
+        """The finding as plain data."""
+        return asdict(self)
+
+
+def diagnose(root: Path, here: Path) -> list[Finding]:
+    """Look at everything that could keep whyrec from working; ``here`` is the folder commands are given in."""
+    return [*_versions(), *_machine(), *_shadows(here), *_workspace(root)]
+
+
+def _versions() -> Iterator[Finding]:
+    yield Finding("python", "ok", platform.python_version())
+    for package in PACKAGES:
+        try:
+            yield Finding(package, "ok", version(package))
+        except PackageNotFoundError:
+            yield Finding(package, "missing", "install whyrec again: pip install whyrec")
+
+
+def _machine() -> Iterator[Finding]:
+    import torch
+
+    device = f"cuda, {torch.cuda.get_device_name()}" if torch.cuda.is_available() else "cpu"
+    yield Finding("device", "ok", device)
+    yield Finding("threads", "ok", str(torch.get_num_threads()))
+    capabilities = torch.cpu.get_capabilities()
+    flags = [flag for flag in FLAGS if capabilities.get(flag)]
+    yield Finding("processor", "ok", f"{platform.machine()}: {', '.join(flags) or 'no vector instructions of note'}")
+
+
+def _shadows(here: Path) -> Iterator[Finding]:
+    """Other files that Python would import in place of our packages, whose names are common words."""
+    ours = Path(__file__).resolve().parent.parent
+    for name in TOP_LEVEL:
+        spec = importlib.util.find_spec(name)
+        origin = Path(spec.origin).resolve() if spec and spec.origin else None
+        if origin is None or origin.parent.parent != ours:
+            yield Finding(f"import {name}", "wrong", f"comes from {origin}, not from whyrec; rename or uninstall it")
+            continue
+        near = [path for path in (here / f"{name}.py", here / name) if path.exists()]
+        near = [path for path in near if path.resolve() != origin.parent]
+        if near:
+            yield Finding(f"import {name}", "warning", f"`python` started here would import {near[0]} instead")
+        else:
+            yield Finding(f"import {name}", "ok", str(origin.parent))
+
+
+def _workspace(root: Path) -> Iterator[Finding]:
+    try:
+        workspace = Workspace(root)
+        settings = load_settings(workspace.settings_path)
+    except WhyrecError as error:
+        yield Finding("workspace", "missing" if not root.exists() else "wrong", str(error))
+        yield from _models(load_settings(None))
+        return
+    yield from _models(settings)
+    try:
+        events = workspace.events().collect(engine="streaming").height
+        yield Finding("workspace", "ok", f"{root}: {len(workspace.catalog):,} items, {events:,} events")
+        yield _index(workspace, settings)
+    except WhyrecError as error:
+        yield Finding("workspace", "wrong", str(error))
+
+
+def _index(workspace: Workspace, settings: Settings) -> Finding:
+    from retrieval.text.index import ItemIndex
+
+    try:
+        index = ItemIndex(workspace.index_path, Models(settings).encoder_fingerprint)
+        changes = index.changes(workspace.catalog)
+    except WhyrecError as error:
+        return Finding("index", "wrong", str(error))
+    if changes.write or changes.delete:
+        count = len(set(changes.write) | set(changes.delete))
+        return Finding("index", "stale", f"{count:,} items changed since; run: whyrec index")
+    return Finding("index", "ok", f"{len(index):,} items")
+
+
+def _models(settings: Settings) -> Iterator[Finding]:
+    for what, reference in (("encoder", settings.encoder.model), ("language model", settings.language_model.model)):
+        try:
+            yield Finding(what, "ok", f"{reference}: {locate_model(reference)}")
+        except WhyrecError as error:
+            yield Finding(what, "missing", str(error))

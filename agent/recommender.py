@@ -1,0 +1,246 @@
+"""The recommendation pipeline, from a request to rows: profile → retrieve → rank → fuse → explain."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Literal
+
+from agent.evidence import EvidenceFinder, Taste
+from agent.explanation import Explainer, Explanation
+from agent.gate import proven_alpha
+from agent.models import Models
+from agent.settings import Settings
+from retrieval.contracts import RankRequest
+from retrieval.data.events import History
+from retrieval.data.titles import TitleMatcher
+from retrieval.data.workspace import Workspace
+from retrieval.errors import InputError
+from retrieval.fusion import weighted
+from retrieval.ranking import order
+from retrieval.text.filters import compile_where
+from retrieval.text.index import ItemIndex
+from retrieval.text.profile import Interest, Profile, interest_in
+from retrieval.text.retriever import TextRetriever
+
+Mode = Literal["retrieval", "auto", "full"]
+Stage = Literal["retrieve", "rank", "fuse", "explain"]
+
+
+@dataclass(frozen=True)
+class Request:
+    """Whom to recommend for, and how.
+
+    At least one of user, likes (titles or ids) and query is needed. ``alpha`` None means what the gate has proven.
+    """
+
+    user: str | None = None
+    likes: tuple[str, ...] = ()
+    query: str = ""
+    k: int = 10
+    where: str = ""
+    exclude_seen: bool = True
+    mode: Mode = "auto"
+    alpha: float | None = None
+    explain: bool = False
+    writer: Literal["lm", "template"] = "lm"
+
+
+@dataclass(frozen=True)
+class Recommended:
+    """One row: the item, its place (from 1), the score that gave the place, and what each stage contributed."""
+
+    place: int
+    item_id: str
+    label: str
+    score: float
+    stages: dict[str, float]
+    explanation: Explanation | None = None
+
+
+@dataclass
+class Answer:
+    """Rows, best first; notes say what was done differently from what one may expect; seconds by stage."""
+
+    rows: list[Recommended]
+    notes: list[str] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Person:
+    taste: Taste
+    profile: Profile
+    notes: tuple[str, ...]
+
+
+class Recommender:
+    """Answers requests from one workspace."""
+
+    def __init__(self, workspace: Workspace, settings: Settings, models: Models):
+        self._workspace = workspace
+        self._settings = settings
+        self._models = models
+
+    @cached_property
+    def index(self) -> ItemIndex:
+        """The index, opened when first used.
+
+        Raises:
+            IndexMismatchError: there is none, or another encoder made it.
+        """
+        return ItemIndex(self._workspace.index_path, self._models.encoder_fingerprint)
+
+    @cached_property
+    def titles(self) -> TitleMatcher:
+        """Finds items by title."""
+        return TitleMatcher(self._workspace.catalog)
+
+    @cached_property
+    def evidence(self) -> EvidenceFinder:
+        """Finds evidence for explanations."""
+        return EvidenceFinder(self._workspace.catalog, self.index.vectors)
+
+    def recommend(self, request: Request) -> Answer:
+        """Recommend at most ``request.k`` items.
+
+        Raises:
+            InputError: unknown user or title, nothing to go on, a filter that cannot be used or that no item fits.
+            WorkspaceError: the index is missing, damaged or made from other items.
+            ModelError: a model that the request needs cannot be loaded.
+        """
+        answer = Answer([])
+        catalog = self._workspace.catalog
+        where = compile_where(request.where, catalog) if request.where else None
+        with _timed(answer, "retrieve"):
+            person = self._person(request)
+            answer.notes += person.notes
+            pool = max(request.k, self._settings.ranking.candidates)
+            found = TextRetriever(self.index).retrieve([person.profile], pool, where)
+        ids, retrieved = found.ids[0, : found.lengths[0]], found.scores[0, : found.lengths[0]]
+        if len(ids) == 0:
+            raise InputError("no item is left to recommend: every one is filtered out or was seen (--include-seen)")
+        stages = {item_id: {"retrieve": score} for item_id, score in found.row(0)}
+
+        alpha = self._alpha(request, answer)
+        if request.mode == "full" or alpha > 0:
+            with _timed(answer, "rank"):
+                history = tuple(catalog.text(item_id) for item_id in person.taste.liked)
+                texts = tuple(catalog.text(item_id) for item_id in ids.tolist())
+                ranked = self._models.ranker.score([RankRequest(history, tuple(ids.tolist()), texts, request.query)])[0]
+            for item_id, score in zip(ids.tolist(), ranked.tolist(), strict=True):
+                stages[item_id]["rank"] = score
+            if alpha > 0:
+                found = order([ids.tolist()], [weighted(retrieved, ranked, alpha)], pool, "fusion")
+                for item_id, score in found.row(0):
+                    stages[item_id]["fuse"] = score
+
+        best = found.row(0)[: request.k]
+        explanations = self._explanations([item_id for item_id, _ in best], person.taste, request, answer)
+        answer.rows = [
+            Recommended(place, item_id, catalog.label(item_id), score, stages[item_id], explanations.get(item_id))
+            for place, (item_id, score) in enumerate(best, start=1)
+        ]
+        if len(answer.rows) < request.k:
+            answer.notes.append(f"only {len(answer.rows)} of {request.k} items could be found")
+        return answer
+
+    def explain(self, request: Request, item: str) -> Explanation:
+        """Explain one item, by id or title, to the person of the request.
+
+        Raises:
+            InputError, WorkspaceError, ModelError: as `recommend`.
+        """
+        item_id = self.find_item(item)
+        person = self._person(request)
+        return self._explained([item_id], person.taste, request.writer)[0]
+
+    def similar(self, item: str, k: int, where: str = "") -> Answer:
+        """The k items whose text is nearest to that of an item, given by id or title."""
+        answer = Answer([])
+        item_id = self.find_item(item)
+        catalog = self._workspace.catalog
+        with _timed(answer, "retrieve"):
+            profile = Profile((interest_in(self.index.vectors([item_id])),), frozenset({item_id}))
+            found = TextRetriever(self.index).retrieve([profile], k, compile_where(where, catalog) if where else None)
+        answer.rows = [
+            Recommended(place, other, catalog.label(other), score, {"retrieve": score})
+            for place, (other, score) in enumerate(found.row(0), start=1)
+        ]
+        return answer
+
+    def find_item(self, item: str) -> str:
+        """The id of an item given by id or title; an id goes first."""
+        return item if item in self._workspace.catalog else self.titles.find(item)
+
+    def _person(self, request: Request) -> _Person:
+        """What the person likes and asks for, as titles for people and as vectors for the index."""
+        named = tuple(dict.fromkeys(self.titles.find(title) for title in request.likes))
+        history = self._workspace.history(request.user) if request.user is not None else History((), ())
+        liked, did, notes = self._liked(history)
+        interests: list[Interest] = []
+        if liked:
+            interests.append(interest_in(self.index.vectors(liked)))
+        if named:
+            interests.append(interest_in(self.index.vectors(named)))
+        if request.query.strip():
+            interests.append(interest_in(self._models.encoder.encode([request.query])))
+        if not interests:
+            raise InputError("nothing to go on: give a USER, --like TITLE or --query WORDS")
+        seen = frozenset(history.items) if request.exclude_seen else frozenset()
+        told = liked + tuple(item_id for item_id in named if item_id not in liked)
+        taste = Taste(told, "liked" if named and not liked else did, request.query.strip())
+        return _Person(taste, Profile(tuple(interests), seen | set(named)), tuple(notes))
+
+    def _liked(self, history: History) -> tuple[tuple[str, ...], str, list[str]]:
+        """The items to go by, what the person did with them, and a note where nothing was rated well."""
+        if len(history) == 0:
+            return (), "liked", []
+        threshold = self._settings.events.liked_from
+        liked = tuple(i for i, value in zip(history.items, history.values, strict=True) if value >= threshold)
+        if liked:
+            return liked, self._settings.events.verb, []
+        mean = sum(history.values) / len(history)
+        preferred = tuple(i for i, value in zip(history.items, history.values, strict=True) if value >= mean)
+        note = f"no event of this user reaches {threshold:g} (events.liked_from); going by the better half of their own"
+        return preferred, "preferred", [note]
+
+    def _alpha(self, request: Request, answer: Answer) -> float:
+        """The language model's weight: what was asked for, else what has been proven; says so where it is left out."""
+        proven = proven_alpha()
+        if request.mode == "retrieval":
+            return 0.0
+        if request.alpha is not None:
+            return request.alpha
+        if proven == 0:
+            answer.notes.append(
+                "the language model did not order this list: there is no tuned ranker, and an untuned one orders worse"
+                + (" (its scores are shown all the same)" if request.mode == "full" else " (--mode full shows its scores)")
+            )
+        return proven
+
+    def _explanations(
+        self, item_ids: list[str], taste: Taste, request: Request, answer: Answer
+    ) -> dict[str, Explanation]:
+        if not request.explain:
+            return {}
+        with _timed(answer, "explain"):
+            written = self._explained(item_ids, taste, request.writer)
+        templates = sum(explanation.written_by == "template" for explanation in written)
+        if templates and request.writer == "lm":
+            answer.notes.append(f"{templates} of {len(written)} explanations are templates: no draft passed the checks")
+        return dict(zip(item_ids, written, strict=True))
+
+    def _explained(self, item_ids: list[str], taste: Taste, writer: Literal["lm", "template"]) -> list[Explanation]:
+        explainer = Explainer(self._workspace.catalog, self._models, self._settings.items.noun, writer)
+        return explainer.explain([self.evidence.find(item_id, taste) for item_id in item_ids])
+
+
+@contextmanager
+def _timed(answer: Answer, stage: Stage) -> Iterator[None]:
+    start = time.perf_counter()
+    try:
+        yield
+    finally:
+        answer.seconds[stage] = time.perf_counter() - start

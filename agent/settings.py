@@ -1,0 +1,93 @@
+"""Settings: defaults, then the workspace's whyrec.toml, then the environment, then the command line."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+from retrieval.errors import WorkspaceError
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ItemSettings(_Section):
+    """What the items are."""
+
+    noun: str = Field("item", description="what an item is called in explanations, such as film or game")
+
+
+class EventSettings(_Section):
+    """How events are read."""
+
+    liked_from: float = Field(1.0, description="an event of at least this value counts as liked; set by whyrec init")
+    verb: Literal["liked", "chose"] = Field("liked", description="what such an event says; set by whyrec init")
+
+
+class EncoderSettings(_Section):
+    """The sentence encoder."""
+
+    model: str = Field("minilm", description="minilm (packaged), a folder, or a Hugging Face id")
+
+
+class LanguageModelSettings(_Section):
+    """The language model that ranks and writes."""
+
+    model: str = Field("smollm2", description="smollm2 (packaged), a folder, a GGUF file, or a Hugging Face id")
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="auto: bfloat16 where the machine computes it, float32 elsewhere"
+    )
+
+
+class RankingSettings(_Section):
+    """The stages after retrieval."""
+
+    candidates: int = Field(40, ge=1, le=1000, description="how many retrieved items the language model scores")
+
+
+class Settings(BaseSettings):
+    """All settings of a workspace."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="WHYREC_", env_nested_delimiter="__", extra="forbid", frozen=True, nested_model_default_partial_update=True
+    )
+
+    format_version: int = Field(1, description="format of the workspace; not to be changed by hand")
+    device: str | None = Field(None, description="cpu, cuda, cuda:1 …; none: a GPU when there is one")
+    cache: Path = Field(Path("~/.cache/whyrec"), description="where converted language models are kept")
+    items: ItemSettings = ItemSettings()
+    events: EventSettings = EventSettings()
+    encoder: EncoderSettings = EncoderSettings()
+    language_model: LanguageModelSettings = LanguageModelSettings()
+    ranking: RankingSettings = RankingSettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        **_: Any,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Command line before environment before file (pydantic-settings' hook)."""
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+
+def load_settings(file: Path | None) -> Settings:
+    """Settings of the workspace whose whyrec.toml is ``file``; without one, defaults and the environment.
+
+    Raises:
+        WorkspaceError: an unknown key or a value that does not fit; names it.
+    """
+
+    class FromFile(Settings):
+        model_config = SettingsConfigDict(toml_file=file)
+
+    try:
+        return FromFile()
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"])
+        raise WorkspaceError(f"setting {name} ({file or 'environment'}): {first['msg']}") from error

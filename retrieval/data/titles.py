@@ -1,0 +1,92 @@
+"""Find the item that a person means by a title."""
+
+import re
+import unicodedata
+from collections.abc import Iterator
+
+from rapidfuzz import fuzz, process
+
+from retrieval.data.catalog import Catalog
+from retrieval.errors import AmbiguousTitleError, UnknownItemError
+
+CUTOFF = 80.0
+CLEAR_LEAD = 5.0
+_TRAILING_ARTICLE = re.compile(r"^(.*), (the|a|an|le|la|les|der|die|das|el|il|los)$", re.IGNORECASE)
+_LEADING_ARTICLE = re.compile(r"^(the|a|an) ", re.IGNORECASE)
+_ASIDE = re.compile(r"\(([^()]*)\)")
+_YEAR = re.compile(r"\s*\((\d{4})\)\s*$")
+
+
+class TitleMatcher:
+    """Matches titles without regard to case, accents, punctuation and articles, by parts, and then fuzzily."""
+
+    def __init__(self, catalog: Catalog):
+        self._catalog = catalog
+        self._forms = {item_id: list(_forms(catalog.title(item_id))) for item_id in catalog.ids}
+
+    def find(self, wanted: str) -> str:
+        """The id of the item meant by ``wanted``: a title, a title with its year, ``id:`` and an id, or an id.
+
+        Tried in this order, the first that finds anything counts: the whole title; another name or a part of it
+        (before a colon, in brackets); an id; titles that contain the words; titles spelt much like it.
+
+        Raises:
+            UnknownItemError: nothing is close.
+            AmbiguousTitleError: several items fit equally; the message lists them with their ids.
+        """
+        if wanted.startswith("id:"):
+            return self._catalog.ids[self._catalog.row(wanted[3:])]
+        found = self._by_title(wanted)
+        if not found and wanted in self._catalog:
+            return wanted
+        found = found or self._containing(wanted) or self._spelt_like(wanted)
+        if len(found) == 1:
+            return found[0]
+        if not found:
+            raise UnknownItemError(f"no item is called anything like {wanted[:100]!r}")
+        listed = "; ".join(f"{self._catalog.label(item_id)} [id:{item_id}]" for item_id in found[:8])
+        more = f" and {len(found) - 8} more" if len(found) > 8 else ""  # noqa: PLR2004
+        raise AmbiguousTitleError(f"{wanted[:100]!r} may be {len(found)} items, name one by its id: {listed}{more}")
+
+    def _by_title(self, wanted: str) -> list[str]:
+        year = _YEAR.search(wanted)
+        candidates = self._forms
+        if year is not None:
+            ending = f"({year[1]})"
+            candidates = {i: forms for i, forms in candidates.items() if self._catalog.label(i).endswith(ending)}
+        plain = _plain(_YEAR.sub("", wanted))
+        bare = _LEADING_ARTICLE.sub("", plain)
+        return (
+            [item_id for item_id, forms in candidates.items() if forms[0] == plain]
+            or [item_id for item_id, forms in candidates.items() if _LEADING_ARTICLE.sub("", forms[0]) == bare]
+            or [item_id for item_id, forms in candidates.items() if plain and plain in forms]
+        )
+
+    def _containing(self, wanted: str) -> list[str]:
+        plain = _plain(wanted)
+        return [i for i, forms in self._forms.items() if plain and f" {plain} " in f" {forms[0]} "]
+
+    def _spelt_like(self, wanted: str) -> list[str]:
+        choices = {(item_id, form): form for item_id, forms in self._forms.items() for form in forms}
+        found = process.extract(_plain(wanted), choices, scorer=fuzz.ratio, score_cutoff=CUTOFF, limit=20)
+        close = [item_id for _, score, (item_id, _) in found if score >= found[0][1] - CLEAR_LEAD]
+        return list(dict.fromkeys(close))
+
+
+def _forms(title: str) -> Iterator[str]:
+    """The whole title first, then other names for it: without its asides, each aside, the part before a colon."""
+    yield _plain(title)
+    bare = _ASIDE.sub("", title).strip()
+    names = [bare, *(aside.removeprefix("a.k.a. ") for aside in _ASIDE.findall(title)), bare.split(":")[0]]
+    for name in names:
+        plain = _plain(name)
+        if plain:
+            yield plain
+            yield _LEADING_ARTICLE.sub("", plain)
+
+
+def _plain(title: str) -> str:
+    letters = unicodedata.normalize("NFKD", title.casefold().strip())
+    text = "".join(letter for letter in letters if not unicodedata.combining(letter))
+    text = _TRAILING_ARTICLE.sub(r"\2 \1", text)
+    return re.sub(r"[\W_]+", " ", text).strip()
