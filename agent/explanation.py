@@ -63,7 +63,7 @@ class Explainer:
         return [[draft.text for draft in drafts] for drafts in self._models.writer.write(requests, SAMPLES)]
 
     def _chosen(self, evidence: Evidence, drafts: list[str], template: str) -> Explanation:
-        rejected = []
+        rejected: list[str] = []
         for text in drafts:
             wrong = problems(text, evidence, self._known_values)
             if not wrong:
@@ -71,7 +71,9 @@ class Explainer:
             rejected.append(f"{text} ({'; '.join(wrong)})")
         wrong = problems(template, evidence, self._known_values)
         if wrong:
-            raise UnsupportedExplanationError(f"no explanation of {evidence.label!r} can be verified: {'; '.join(wrong)}")
+            raise UnsupportedExplanationError(
+                f"no explanation of {evidence.label!r} can be verified: {'; '.join(wrong)}"
+            )
         return Explanation(template, "template", evidence, tuple(rejected))
 
 

@@ -26,7 +26,9 @@ class Models:
     def encoder_fingerprint(self) -> str:
         """16 hexadecimal digits of the encoder's files, found without loading it."""
         folder = self._encoder_folder
-        return file_fingerprint(sorted(path for path in folder.rglob("*") if path.suffix in (".json", ".safetensors", ".txt")))
+        return file_fingerprint(
+            sorted(path for path in folder.rglob("*") if path.suffix in (".json", ".safetensors", ".txt"))
+        )
 
     @cached_property
     def encoder(self) -> "SentenceEncoder":

@@ -216,7 +216,11 @@ class Recommender:
         if proven == 0:
             answer.notes.append(
                 "the language model did not order this list: there is no tuned ranker, and an untuned one orders worse"
-                + (" (its scores are shown all the same)" if request.mode == "full" else " (--mode full shows its scores)")
+                + (
+                    " (its scores are shown all the same)"
+                    if request.mode == "full"
+                    else " (--mode full shows its scores)"
+                )
             )
         return proven
 

@@ -5,6 +5,7 @@ from collections.abc import Collection
 
 from agent.evidence import Evidence
 
+FEWEST_WORDS = 3
 MOST_WORDS = 60
 MOST_SENTENCES = 2
 _NEGATION = re.compile(r"\b(not|never|no|none|without|hardly|nor|neither|nothing)\b|n't\b", re.IGNORECASE)
@@ -57,7 +58,7 @@ def _unsupported(rest: str, evidence: Evidence) -> list[str]:
 def _clumsy(rest: str) -> list[str]:
     found = []
     words = rest.split()
-    if not 3 <= len(words) <= MOST_WORDS:
+    if not FEWEST_WORDS <= len(words) <= MOST_WORDS:
         found.append(f"{len(words)} words")
     if len(re.findall(r"[.!?](?:\s|$)", rest)) > MOST_SENTENCES:
         found.append("more than two sentences")

@@ -1,7 +1,7 @@
 """Load a causal language model from a Hugging Face id, a folder or a GGUF file, in the precision the machine likes."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -28,7 +28,7 @@ class LanguageModel:
     @property
     def device(self) -> torch.device:
         """Where it runs."""
-        return self.model.device
+        return torch.device(self.model.device)
 
     @functools.cached_property
     def start_ids(self) -> list[int]:
@@ -54,7 +54,7 @@ class LanguageModel:
         return weights[list(tokens)].detach().float()
 
     def text_ids(self, text: str) -> list[int]:
-        """Tokens of plain text. Control tokens written in it, such as ``<|im_end|>``, are read as the letters they are."""
+        """Tokens of plain text. Control tokens written in it, such as ``<|im_end|>``, are read as letters."""
         return list(self.tokenizer(text, add_special_tokens=False, split_special_tokens=True).input_ids)
 
     def word_id(self, word: str) -> int:
@@ -89,7 +89,9 @@ def load_language_model(
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         model = AutoModelForCausalLM.from_pretrained(folder, dtype=_dtype(place, precision), local_files_only=True)
     except (OSError, ValueError, KeyError) as error:
-        raise ModelError(f"{folder} holds no language model that can be loaded: {str(error).splitlines()[0]}") from error
+        raise ModelError(
+            f"{folder} holds no language model that can be loaded: {str(error).splitlines()[0]}"
+        ) from error
     return LanguageModel(model.to(place).eval(), tokenizer)
 
 
@@ -103,7 +105,7 @@ def _dtype(device: torch.device, precision: Precision) -> torch.dtype:
 
 def computes_bfloat16() -> bool:
     """Whether this processor has instructions for bfloat16."""
-    capabilities: dict[str, Any] = torch.cpu.get_capabilities()
+    capabilities: Mapping[str, Any] = torch.cpu.get_capabilities()
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
 
 

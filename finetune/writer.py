@@ -72,7 +72,7 @@ class LMWriter:
                 siblings = children.setdefault(tree.parents[place], [])
                 if place not in siblings:
                     siblings.append(place)
-        step = {}
+        step: dict[int, float] = {}
         for parent, siblings in children.items():
             if len(siblings) > 1:
                 logits = self._lm.head([tree.ids[place] for place in siblings]) @ hidden[parent]

@@ -14,7 +14,7 @@ _ALTERNATIVES = re.compile(r"\(([^()]*)\)")
 
 
 class _PackagedTemplates(BaseLoader):
-    def get_source(self, environment: Environment, template: str) -> tuple[str, str, None]:
+    def get_source(self, environment: Environment, template: str) -> tuple[str, str, None]:  # noqa: ARG002
         """Read one template of this package (jinja2's loader protocol)."""
         path = _TEMPLATES / f"{template}.jinja"
         if not path.is_file():
@@ -25,7 +25,7 @@ class _PackagedTemplates(BaseLoader):
 _ENVIRONMENT = ImmutableSandboxedEnvironment(
     loader=_PackagedTemplates(),
     undefined=StrictUndefined,
-    autoescape=False,  # noqa: S701 - prompts are plain text; whoever prints HTML escapes there
+    autoescape=False,
     keep_trailing_newline=True,
 )
 

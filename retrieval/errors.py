@@ -1,15 +1,15 @@
 """What can go wrong, as sentences a person can act on.
 
-    WhyrecError                     base: the command line prints it in one line and exits with 1
-    ├── InputError                  a file, row or value that was given cannot be used
-    │   ├── FilterError             a --where expression
-    │   ├── UnknownUserError        no such user
-    │   ├── UnknownItemError        no such item or title
-    │   └── AmbiguousTitleError     several items fit a title
-    ├── WorkspaceError              the workspace is missing, of another format, damaged or busy
-    │   └── IndexMismatchError      the index does not fit the catalog or the encoder
-    ├── ModelError                  a model is missing or cannot do what is asked
-    └── ScoreError                  a scorer or ranker returned something unusable
+WhyrecError                     base: the command line prints it in one line and exits with 1
+├── InputError                  a file, row or value that was given cannot be used
+│   ├── FilterError             a --where expression
+│   ├── UnknownUserError        no such user
+│   ├── UnknownItemError        no such item or title
+│   └── AmbiguousTitleError     several items fit a title
+├── WorkspaceError              the workspace is missing, of another format, damaged or busy
+│   └── IndexMismatchError      the index does not fit the catalog or the encoder
+├── ModelError                  a model is missing or cannot do what is asked
+└── ScoreError                  a scorer or ranker returned something unusable
 """
 
 

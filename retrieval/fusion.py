@@ -16,7 +16,7 @@ def standardise(scores: NDArray[Any]) -> Floats:
     spread = values.std()
     if spread <= np.finfo(np.float32).eps * max(1.0, float(np.abs(values).max())):
         return np.zeros(len(values), dtype=np.float32)
-    return ((values - values.mean()) / spread).astype(np.float32)
+    return np.asarray((values - values.mean()) / spread, dtype=np.float32)
 
 
 def weighted(first: NDArray[Any], second: NDArray[Any], alpha: float) -> Floats:

@@ -36,7 +36,9 @@ def locate_model(reference: str) -> Path:
         return path
     if reference.count("/") != 1 or reference.startswith((".", "/", "~")):
         names = ", ".join(PACKAGED)
-        raise ModelError(f"no model {reference!r}: name one of {names}, an existing path, or a Hugging Face id (owner/name)")
+        raise ModelError(
+            f"no model {reference!r}: name one of {names}, an existing path, or a Hugging Face id (owner/name)"
+        )
     return _downloaded(reference)
 
 
@@ -57,4 +59,6 @@ def _downloaded(reference: str) -> Path:
         return Path(snapshot_download(reference, ignore_patterns=other_formats))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise ModelError(f"the model {reference!r} could not be fetched from the Hugging Face hub: {reason[:200]}") from error
+        raise ModelError(
+            f"the model {reference!r} could not be fetched from the Hugging Face hub: {reason[:200]}"
+        ) from error

@@ -53,7 +53,9 @@ def order(candidates: Sequence[Sequence[str]], scores: Sequence[NDArray[Any]], k
         if row.shape != (len(names),):
             raise ValueError(f"{source} gave {row.shape} scores for {len(names)} candidates")
         if np.isnan(row).any():
-            raise ScoreError(f"{source} gave a score that is not a number for item {names[int(np.isnan(row).argmax())]!r}")
+            raise ScoreError(
+                f"{source} gave a score that is not a number for item {names[int(np.isnan(row).argmax())]!r}"
+            )
         best = sorted(range(len(names)), key=lambda place: (-row[place], names[place]))[:k]
         lengths[index] = len(best)
         ids[index, : len(best)] = [names[place] for place in best]

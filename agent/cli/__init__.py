@@ -6,7 +6,7 @@ import os
 os.environ.setdefault("TQDM_DISABLE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
-from agent.cli.app import app  # noqa: E402
+from agent.cli.app import app
 
 
 def main() -> None:

@@ -54,7 +54,7 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def whyrec(
-    version: Annotated[  # noqa: ARG001 - typer calls _version
+    version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:

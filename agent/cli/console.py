@@ -53,10 +53,10 @@ def progress(label: str, total: int) -> Iterator[Progress]:
 def print_rows(rows: Sequence[Mapping[str, Any]], form: Format, table: Table | None = None) -> None:
     """Print rows on stdout. ``table`` is how they look as a table; by default one column for each key."""
     if form is Format.json:
-        print(json.dumps(list(rows), ensure_ascii=False, indent=1))  # noqa: T201
+        print(json.dumps(list(rows), ensure_ascii=False, indent=1))
     elif form is Format.ndjson:
         for row in rows:
-            print(json.dumps(row, ensure_ascii=False))  # noqa: T201
+            print(json.dumps(row, ensure_ascii=False))
     elif form is Format.csv:
         sys.stdout.write(_as_csv(rows))
     else:
@@ -65,7 +65,9 @@ def print_rows(rows: Sequence[Mapping[str, Any]], form: Format, table: Table | N
 
 def _as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
     out = io.StringIO()
-    flat = [{k: json.dumps(v, ensure_ascii=False) if isinstance(v, (list, dict)) else v for k, v in r.items()} for r in rows]
+    flat = [
+        {k: json.dumps(v, ensure_ascii=False) if isinstance(v, (list, dict)) else v for k, v in r.items()} for r in rows
+    ]
     if flat:
         writer = csv.DictWriter(out, fieldnames=list(flat[0]), lineterminator="\n")
         writer.writeheader()

@@ -39,6 +39,6 @@ def explain(
     for cited in evidence.cited:
         table.add_row(evidence.did, Text(f"{cited.label} [{cited.item_id}], text similarity {cited.similarity:.2f}"))
     for attribute in evidence.attributes:
-        more = f"{2.718281828 ** attribute.specificity:.1f} times as frequent in what the user {evidence.did}"
+        more = f"{2.718281828**attribute.specificity:.1f} times as frequent in what the user {evidence.did}"
         table.add_row("shared", Text(f"{attribute.field}: {attribute.value}, {more} as in the catalog"))
     print_rows([row], form, table)

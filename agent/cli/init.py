@@ -25,7 +25,9 @@ def init(
     items: Annotated[
         Path | None, typer.Option(help="Items: CSV, TSV, Parquet, NDJSON or RecBole .item, also .gz or .zst.")
     ] = None,
-    events: Annotated[Path | None, typer.Option(help="What users did, in any of these formats or RecBole .inter.")] = None,
+    events: Annotated[
+        Path | None, typer.Option(help="What users did, in any of these formats or RecBole .inter.")
+    ] = None,
     demo: Annotated[Demo | None, typer.Option(help="Use a packaged data set instead of files.")] = None,
     column_map: Annotated[
         list[str] | None, typer.Option("--map", help="Name a column, such as item_id=asin. Can be repeated.")
@@ -34,7 +36,9 @@ def init(
     skip_invalid: Annotated[
         bool, typer.Option("--skip-invalid", help="Leave out rows that cannot be used, and count them.")
     ] = False,
-    replace: Annotated[bool, typer.Option("--replace", help="Replace a workspace that is there, index included.")] = False,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Replace a workspace that is there, index included.")
+    ] = False,
     workspace_option: Annotated[
         Path | None, typer.Option("--workspace", "-w", envvar="WHYREC_WORKSPACE", help="The same as WORKSPACE.")
     ] = None,

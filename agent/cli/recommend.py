@@ -57,7 +57,8 @@ def recommend(
         typer.Option(help="auto: the language model orders where that is proven; full: it scores in any case."),
     ] = ModeChoice.auto,
     alpha: Annotated[
-        float | None, typer.Option(min=0, max=1, help="Weight of the language model in the order.", show_default="proven")
+        float | None,
+        typer.Option(min=0, max=1, help="Weight of the language model in the order.", show_default="proven"),
     ] = None,
     writer: WriterOption = WriterChoice.lm,
     form: FormatOption = Format.table,
@@ -76,9 +77,7 @@ def recommend(
     from agent.recommender import Recommender, Request
 
     opened = open_workspace(workspace)
-    request = Request(
-        user, tuple(like or ()), query, k, where, exclude_seen, mode.value, alpha, explain, writer.value
-    )
+    request = Request(user, tuple(like or ()), query, k, where, exclude_seen, mode.value, alpha, explain, writer.value)
     answer = Recommender(opened.workspace, opened.settings, Models(opened.settings)).recommend(request)
     for message in answer.notes:
         note(message)

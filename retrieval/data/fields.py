@@ -36,7 +36,7 @@ def tidy_fields(frame: pl.DataFrame) -> tuple[pl.DataFrame, list[str]]:
     return pl.DataFrame(columns, height=len(frame)), notes
 
 
-def _tidy(series: pl.Series) -> pl.Series | None:  # noqa: PLR0911 - one return per type reads best
+def _tidy(series: pl.Series) -> pl.Series | None:
     kind = series.dtype
     if kind.is_integer() or kind.is_decimal() or kind.is_float():
         return _tidy_numbers(series)
@@ -67,10 +67,13 @@ def _tidy_text(series: pl.Series) -> pl.Series:
         return text
     if present.str.contains(r"^-?(0|[1-9]\d{0,17})$").all():
         return text.cast(pl.Int64)
-    if present.str.contains(r"^-?(0|[1-9]\d*)?\.?\d+([eE][-+]?\d+)?$").all() and not present.str.contains(r"^-?0\d").any():
+    if (
+        present.str.contains(r"^-?(0|[1-9]\d*)?\.?\d+([eE][-+]?\d+)?$").all()
+        and not present.str.contains(r"^-?0\d").any()
+    ):
         return text.cast(pl.Float64)
-    if present.str.contains(r"\|").mean() >= _LIST_SHARE:
-        return _tidy_list(text.str.split("|"))
+    if present.str.contains(r"\|").sum() >= _LIST_SHARE * len(present):
+        return _trimmed(text.str.split("|"))
     return text
 
 
@@ -82,5 +85,10 @@ def _tidy_list(series: pl.Series) -> pl.Series | None:
         return series
     if inner != pl.String:
         return None
+    return _trimmed(series)
+
+
+def _trimmed(series: pl.Series) -> pl.Series:
+    """A list of text without blanks around its entries and without empty ones."""
     stripped = series.list.eval(pl.element().str.strip_chars())
     return stripped.list.eval(pl.element().filter(pl.element().is_not_null() & (pl.element() != "")))

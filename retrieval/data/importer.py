@@ -131,13 +131,13 @@ def _without_invalid(
     frame: pl.DataFrame, checks: dict[str, pl.Expr], report: ImportReport, skip_invalid: bool, shown: str
 ) -> pl.DataFrame:
     for problem, expression in checks.items():
-        bad = frame.filter(expression.fill_null(False))  # noqa: FBT003
+        bad = frame.filter(expression.fill_null(False))
         if len(bad) == 0:
             continue
         if not skip_invalid:
             raise _invalid_row(report, bad["row"][0], problem, bad[shown][0], len(bad))
         report.left_out[problem] = len(bad)
-        frame = frame.filter(~expression.fill_null(False))  # noqa: FBT003
+        frame = frame.filter(~expression.fill_null(False))
     return frame
 
 
@@ -148,7 +148,7 @@ def _without_invalid_events(
     report: ImportReport,
     skip_invalid: bool,
 ) -> pl.LazyFrame:
-    valid = pl.lit(True)  # noqa: FBT003
+    valid = pl.lit(True)
     counts = [pl.len().alias("rows")]
     for problem, (expression, shown) in checks.items():
         bad = valid & expression
@@ -174,7 +174,7 @@ def _invalid_row(report: ImportReport, row: int, problem: str, shown: object, co
     value = "" if shown is None else f" ({str(shown)[:60]!r})"
     more = f", and {count - 1:,} more like it" if count > 1 else ""
     return InputError(
-        f"{report.source}, data row {row:,}{value}: {problem}{more}; mend it, or leave such rows out with --skip-invalid"
+        f"{report.source}, data row {row:,}{value}: {problem}{more}; mend it, or leave such rows out: --skip-invalid"
     )
 
 

@@ -103,8 +103,7 @@ def _first_broken_line(path: Path) -> int | None:
     """The number of the first line (from 1) that is not UTF-8, or None where this cannot be told."""
     if path.suffix == ".zst":
         return None
-    opened = gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")
-    with opened as lines:
+    with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
             try:
                 line.decode("utf-8")

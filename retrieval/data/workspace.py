@@ -88,13 +88,17 @@ class Workspace:
         try:
             return Catalog.read(self.items_path)
         except (OSError, pl.exceptions.PolarsError) as error:
-            raise WorkspaceError(f"{self.items_path} cannot be read ({_first_line(error)}); run whyrec init again") from error
+            raise WorkspaceError(
+                f"{self.items_path} cannot be read ({_first_line(error)}); run whyrec init again"
+            ) from error
 
     def events(self) -> pl.LazyFrame:
         """All events: user_id, item_id, value, timestamp."""
         parts = sorted(self.events_path.glob("part-*.parquet"))
         if not parts:
-            return pl.LazyFrame(schema={"user_id": pl.String, "item_id": pl.String, "value": pl.Float64, "timestamp": pl.Int64})
+            return pl.LazyFrame(
+                schema={"user_id": pl.String, "item_id": pl.String, "value": pl.Float64, "timestamp": pl.Int64}
+            )
         return pl.scan_parquet(parts)
 
     def history(self, user_id: str) -> History:
@@ -109,14 +113,26 @@ class Workspace:
             if len(history) == 0:
                 raise UnknownUserError(self._unknown_user(user_id))
         except (OSError, pl.exceptions.PolarsError) as error:
-            raise WorkspaceError(f"{self.events_path} cannot be read ({_first_line(error)}); run whyrec init again") from error
+            raise WorkspaceError(
+                f"{self.events_path} cannot be read ({_first_line(error)}); run whyrec init again"
+            ) from error
         return history
 
     def _unknown_user(self, user_id: str) -> str:
-        some = self.events().select("user_id").head(1000).unique(maintain_order=True).head(3).collect()["user_id"].to_list()
+        some = (
+            self.events()
+            .select("user_id")
+            .head(1000)
+            .unique(maintain_order=True)
+            .head(3)
+            .collect()["user_id"]
+            .to_list()
+        )
         if not some:
             return f"no user {user_id!r}: this workspace has no events; name films a person likes with --like"
-        return f"no user {user_id!r}; there are, for instance, {', '.join(some)}; for a new person use --like or --query"
+        return (
+            f"no user {user_id!r}; there are, for instance, {', '.join(some)}; for a new person use --like or --query"
+        )
 
     @contextmanager
     def writing(self) -> Iterator[None]:
@@ -189,7 +205,9 @@ def _import(
         return Imported(items_report, None, "none", 1.0, 0)
     part = folder / "data" / "events" / "part-00000.parquet"
     report, times = import_events(events, overrides, frame, part, skip_invalid=skip_invalid)
-    median, users = pl.scan_parquet(part).select(pl.col("value").median(), pl.col("user_id").n_unique()).collect().row(0)
+    median, users = (
+        pl.scan_parquet(part).select(pl.col("value").median(), pl.col("user_id").n_unique()).collect().row(0)
+    )
     return Imported(items_report, report, times.kind, median, users)
 
 

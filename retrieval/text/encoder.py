@@ -45,4 +45,6 @@ def load_encoder(path: Path, fingerprint: str, device: str | None = None) -> Sen
     try:
         return SentenceEncoder(SentenceTransformer(str(path), device=device, local_files_only=True), fingerprint)
     except (OSError, ValueError, KeyError) as error:
-        raise ModelError(f"{path} holds no sentence-transformer that can be loaded: {str(error).splitlines()[0]}") from error
+        raise ModelError(
+            f"{path} holds no sentence-transformer that can be loaded: {str(error).splitlines()[0]}"
+        ) from error

@@ -1,5 +1,7 @@
 """Turn a ``--where`` expression into a Chroma metadata filter."""
 
+import operator
+from collections.abc import Callable
 from importlib.resources import files
 from typing import Any
 
@@ -14,6 +16,14 @@ from retrieval.errors import FilterError
 LENGTH_LIMIT = 2_000
 _GRAMMAR = Lark((files("retrieval.text") / "where.lark").read_text(encoding="utf-8"), parser="lalr")
 _NUMERIC = {"=": "$eq", "!=": "$ne", "<": "$lt", "<=": "$lte", ">": "$gt", ">=": "$gte"}
+_TEXT_FITS: dict[str, Callable[[str, str], bool]] = {
+    "=": operator.eq,
+    "~": operator.contains,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
 _OPPOSITE = {"=": "!=", "!=": "=", "<": ">=", ">=": "<", ">": "<=", "<=": ">", "~": "!~", "!~": "~"}
 
 Where = dict[str, Any]
@@ -73,29 +83,29 @@ class _Negation(_Condition):
 
 
 class _Comparison(_Condition):
-    def __init__(self, catalog: Catalog, field: str, operator: str, value: str):
-        self.field, self.operator, self.value = field, "=" if operator == "==" else operator, value
+    def __init__(self, catalog: Catalog, field: str, sign: str, value: str):
+        self.field, self.sign, self.value = field, "=" if sign == "==" else sign, value
         if field not in catalog.frame.columns:
             raise FilterError(f"no field {field!r} to filter by; there are {', '.join(catalog.frame.columns)}")
         self.column = catalog.frame[field]
 
     def compiled(self, *, negated: bool) -> Where:
-        operator = _OPPOSITE[self.operator] if negated else self.operator
+        sign = _OPPOSITE[self.sign] if negated else self.sign
         kind = self.column.dtype
         if isinstance(kind, pl.List):
-            return self._list(operator, kind.inner)
+            return self._list(sign, kind.inner)
         if kind == pl.String:
-            return self._text(operator)
-        if operator not in _NUMERIC:
-            raise FilterError(f"{operator} does not work on {self.field}, which holds {_called(kind)}; use = or <")
-        if kind == pl.Boolean and operator not in ("=", "!="):
-            raise FilterError(f"{operator} does not work on {self.field}, which holds true or false; use =")
-        return {self.field: {_NUMERIC[operator]: self._parsed(kind)}}
+            return self._text(sign)
+        if sign not in _NUMERIC:
+            raise FilterError(f"{sign} does not work on {self.field}, which holds {_called(kind)}; use = or <")
+        if kind == pl.Boolean and sign not in ("=", "!="):
+            raise FilterError(f"{sign} does not work on {self.field}, which holds true or false; use =")
+        return {self.field: {_NUMERIC[sign]: self._parsed(kind)}}
 
-    def _list(self, operator: str, inner: Any) -> Where:
-        if operator not in ("=", "!=", "~", "!~"):
-            raise FilterError(f"{operator} does not work on {self.field}, which holds lists; use ~ or !~")
-        contains = "$contains" if operator in ("=", "~") else "$not_contains"
+    def _list(self, sign: str, inner: Any) -> Where:
+        if sign not in ("=", "!=", "~", "!~"):
+            raise FilterError(f"{sign} does not work on {self.field}, which holds lists; use ~ or !~")
+        contains = "$contains" if sign in ("=", "~") else "$not_contains"
         if inner != pl.String:
             return {self.field: {contains: self._parsed(inner)}}
         known = self.column.explode().drop_nulls().unique().sort().to_list()
@@ -105,24 +115,16 @@ class _Comparison(_Condition):
         parts: list[Where] = [{self.field: {contains: entry}} for entry in same]
         return parts[0] if len(parts) == 1 else {"$or" if contains == "$contains" else "$and": parts}
 
-    def _text(self, operator: str) -> Where:
+    def _text(self, sign: str) -> Where:
         known = self.column.drop_nulls().unique().sort().to_list()
         wanted = self.value.casefold()
-        fits = {
-            "=": lambda entry: entry == wanted,
-            "~": lambda entry: wanted in entry,
-            "<": lambda entry: entry < wanted,
-            "<=": lambda entry: entry <= wanted,
-            ">": lambda entry: entry > wanted,
-            ">=": lambda entry: entry >= wanted,
-        }
-        positive = {"!=": "=", "!~": "~"}.get(operator, operator)
-        values = [entry for entry in known if fits[positive](entry.casefold())]
+        positive = {"!=": "=", "!~": "~"}.get(sign, sign)
+        values = [entry for entry in known if _TEXT_FITS[positive](entry.casefold(), wanted)]
         if not values and positive in ("=", "~"):
             raise FilterError(_no_such_value(self.field, self.value, known))
         if not values:
             return {"item_id": {"$eq": ""}}  # no item has an empty id: nothing fits
-        return {self.field: {"$in" if positive == operator else "$nin": values}}
+        return {self.field: {"$in" if positive == sign else "$nin": values}}
 
     def _parsed(self, kind: Any) -> Scalar:
         if kind == pl.Boolean:

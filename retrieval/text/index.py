@@ -128,6 +128,8 @@ class ItemIndex:
         Raises:
             IndexMismatchError: an item is not in the index.
         """
+        if not ids:
+            return np.zeros((0, 0), dtype=np.float32)
         with self._guarded():
             found = self._collection.get(ids=list(ids), include=["embeddings"])
         row_of = {item_id: row for row, item_id in enumerate(found["ids"])}

@@ -53,10 +53,12 @@ class Profile:
         A single interest's score, or the mean of the z-scores of several: cosines between texts of one kind are
         higher than those of a query to a text, so that unscaled ones would drown the query.
         """
+        if len(vectors) == 0:
+            return np.zeros(0, dtype=np.float32)
         scores = [interest.score(vectors) for interest in self.interests]
         if len(scores) == 1:
             return scores[0]
-        return np.mean([standardise(score) for score in scores], axis=0, dtype=np.float32)
+        return np.asarray(np.mean([standardise(score) for score in scores], axis=0), dtype=np.float32)
 
 
 def interest_in(vectors: Floats) -> Interest:

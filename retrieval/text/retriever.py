@@ -20,8 +20,5 @@ class TextRetriever:
         Scores are `Profile.score`. Each query brings k items, so every list has k as long as there are so many.
         """
         candidates = [self._index.search(profile.queries, k, where, profile.exclude) for profile in profiles]
-        scores = [
-            profile.score(self._index.vectors(ids)) if ids else profile.weights[:0]
-            for profile, ids in zip(profiles, candidates, strict=True)
-        ]
+        scores = [profile.score(self._index.vectors(ids)) for profile, ids in zip(profiles, candidates, strict=True)]
         return order(candidates, scores, k, "text retrieval")
