@@ -26,9 +26,10 @@ class Models:
     def encoder_fingerprint(self) -> str:
         """16 hexadecimal digits of the encoder's files, found without loading it."""
         folder = self._encoder_folder
-        return file_fingerprint(
-            sorted(path for path in folder.rglob("*") if path.suffix in (".json", ".safetensors", ".txt"))
-        )
+        files = sorted(path for path in folder.rglob("*") if path.suffix in (".json", ".safetensors", ".txt"))
+        if not files:
+            raise ModelError(f"{folder} holds no sentence-transformer")
+        return file_fingerprint(files)
 
     @cached_property
     def encoder(self) -> "SentenceEncoder":

@@ -64,7 +64,7 @@ def _clumsy(rest: str) -> list[str]:
         found.append("more than two sentences")
     if not rest.rstrip().endswith((".", "!", "?")):
         found.append("no end")
-    triples = list(zip(words, words[1:], words[2:], strict=False))
+    triples = [triple for triple in zip(words, words[1:], words[2:], strict=False) if _NAME not in "".join(triple)]
     if len(set(triples)) < len(triples):
         found.append("repetition")
     return found

@@ -3,10 +3,13 @@
 import contextlib
 import hashlib
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+
+import polars as pl
 
 
 @contextlib.contextmanager
@@ -23,20 +26,24 @@ def atomic_folder(final: Path, *, replace: bool = False) -> Iterator[Path]:
     final.parent.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix=f".{final.name}.part-", dir=final.parent))
     work.chmod(0o755)
+    old = work.with_name(work.name + ".old")
     try:
         yield work
         for path in sorted(work.rglob("*"), reverse=True):
             _sync(path)
         _refuse_existing(final, replace)
-        old = work.with_name(work.name + ".old")
         if final.exists():
             final.rename(old)
         work.rename(final)
         _sync(final.parent)
-        shutil.rmtree(old, ignore_errors=True)
     except BaseException:
+        if old.exists() and not final.exists():
+            old.rename(final)
         shutil.rmtree(work, ignore_errors=True)
         raise
+    finally:
+        if final.exists():
+            shutil.rmtree(old, ignore_errors=True)
 
 
 def _refuse_existing(final: Path, replace: bool) -> None:
@@ -61,3 +68,18 @@ def file_fingerprint(paths: list[Path]) -> str:
         with path.open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()[:16]
+
+
+def write_parquet(frame: pl.LazyFrame, path: Path) -> None:
+    """Write a query's rows to ``path`` in bounded memory.
+
+    Raises:
+        OSError: the disk is full or the file cannot be written; polars alone would not say which file.
+    """
+    try:
+        frame.sink_parquet(path)
+    except pl.exceptions.PolarsError as error:
+        number = re.search(r"\(os error (\d+)\)", str(error))
+        if number is None:
+            raise
+        raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from error

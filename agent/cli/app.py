@@ -7,11 +7,9 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from agent.cli import doctor, explain, index, init, recommend, similar
+from agent.cli import INTERRUPTED, doctor, explain, index, init, recommend, similar
 from agent.cli.console import complain
 from retrieval.errors import WhyrecError
-
-INTERRUPTED = 130
 
 
 class _Group(TyperGroup):
@@ -31,6 +29,11 @@ class _Group(TyperGroup):
                 os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
                 raise typer.Exit(1) from error
             complain(f"{error.filename or 'the system'}: {error.strerror or error}")
+            raise typer.Exit(1) from error
+        except BaseException as error:
+            if type(error).__name__ != "PanicException":  # a crash in the Rust part of a library
+                raise
+            complain(f"a library failed on these data, which may be damaged: {error}")
             raise typer.Exit(1) from error
 
 

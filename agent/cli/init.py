@@ -9,7 +9,7 @@ import typer
 
 from agent.cli.console import say
 from agent.cli.options import DEFAULT_WORKSPACE
-from retrieval.data.importer import ImportReport
+from retrieval.data.import_report import ImportReport
 
 
 class Demo(StrEnum):

@@ -68,7 +68,7 @@ class Catalog:
         return str(self._rows[self.row(item_id)]["title"])
 
     def label(self, item_id: str) -> str:
-        """How the item is called in front of people: title and, where known, year, on one line of 80 characters."""
+        """How the item is called in front of people: the title, cut at 80 characters, and the year if known."""
         return _title_and_year(self._rows[self.row(item_id)], LABEL_LENGTH)
 
     def text(self, item_id: str) -> str:
@@ -112,7 +112,7 @@ def _title_and_year(record: dict[str, Any], length: int | None = None) -> str:
     if length is not None and len(title) > length:
         title = title[: length - 1].rstrip() + "…"
     year = record.get("year")
-    return f"{title} ({year})" if year is not None and f"({year})" not in title else title
+    return f"{title} ({year})" if isinstance(year, int) and f"({year})" not in title else title
 
 
 def _one_line(text: str) -> str:

@@ -33,7 +33,7 @@ def tidy_fields(frame: pl.DataFrame) -> tuple[pl.DataFrame, list[str]]:
         if tidy.dtype == pl.List(pl.String) and series.dtype == pl.String:
             notes.append(f"{name}: split at | into a list")
         columns[name] = tidy.alias(name)
-    return pl.DataFrame(columns, height=len(frame)), notes
+    return pl.DataFrame(columns), notes
 
 
 def _tidy(series: pl.Series) -> pl.Series | None:
@@ -42,7 +42,7 @@ def _tidy(series: pl.Series) -> pl.Series | None:
         return _tidy_numbers(series)
     if kind == pl.Boolean:
         return series
-    if kind.is_temporal():
+    if kind.is_temporal() and kind != pl.Duration:
         return series.cast(pl.String)
     if isinstance(kind, pl.List):
         return _tidy_list(series)
@@ -53,11 +53,13 @@ def _tidy(series: pl.Series) -> pl.Series | None:
 
 def _tidy_numbers(series: pl.Series) -> pl.Series:
     if series.dtype.is_integer():
-        return series.cast(pl.Int64)
+        exact = series.cast(pl.Int64, strict=False)
+        return exact if exact.null_count() == series.null_count() else series.cast(pl.Float64)
     numbers = series.cast(pl.Float64)
     numbers = pl.select(pl.when(numbers.is_finite()).then(numbers).alias(series.name)).to_series()
-    whole = numbers.drop_nulls()
-    return numbers.cast(pl.Int64) if len(whole) and (whole == whole.round()).all() else numbers
+    present = numbers.drop_nulls()
+    whole = len(present) > 0 and ((present == present.round()) & (present.abs() < 2**53)).all()
+    return numbers.cast(pl.Int64) if whole else numbers
 
 
 def _tidy_text(series: pl.Series) -> pl.Series:
@@ -65,13 +67,13 @@ def _tidy_text(series: pl.Series) -> pl.Series:
     present = text.drop_nulls()
     if len(present) == 0:
         return text
-    if present.str.contains(r"^-?(0|[1-9]\d{0,17})$").all():
+    if present.str.contains(r"^-?(0|[1-9][0-9]{0,17})$").all():
         return text.cast(pl.Int64)
     if (
-        present.str.contains(r"^-?(0|[1-9]\d*)?\.?\d+([eE][-+]?\d+)?$").all()
-        and not present.str.contains(r"^-?0\d").any()
+        present.str.contains(r"^-?(0|[1-9][0-9]*)?\.?[0-9]+([eE][-+]?[0-9]+)?$").all()
+        and not present.str.contains(r"^-?0[0-9]").any()
     ):
-        return text.cast(pl.Float64)
+        return _tidy_numbers(text.cast(pl.Float64))
     if present.str.contains(r"\|").sum() >= _LIST_SHARE * len(present):
         return _trimmed(text.str.split("|"))
     return text

@@ -101,7 +101,7 @@ def _without_types(frame: pl.LazyFrame, names: list[str]) -> pl.LazyFrame:
 
 def _first_broken_line(path: Path) -> int | None:
     """The number of the first line (from 1) that is not UTF-8, or None where this cannot be told."""
-    if path.suffix == ".zst":
+    if path.suffix == ".zst" or _format(path) == ".parquet" or not path.is_file():
         return None
     with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as lines:
         for number, line in enumerate(lines, start=1):

@@ -11,11 +11,13 @@ from pathlib import Path
 import polars as pl
 from filelock import FileLock, Timeout
 
-from retrieval.artefacts import atomic_folder
+from retrieval.artefacts import atomic_folder, write_parquet
 from retrieval.data.catalog import Catalog
 from retrieval.data.columns import EVENT_ROLES, ITEM_ROLES, assign_columns, refuse_unused
 from retrieval.data.events import History, read_history
-from retrieval.data.importer import ImportReport, import_events, import_items
+from retrieval.data.import_events import import_events
+from retrieval.data.import_items import import_items
+from retrieval.data.import_report import ImportReport
 from retrieval.data.readers import Table
 from retrieval.errors import UnknownUserError, WorkspaceError
 
@@ -60,7 +62,7 @@ class Workspace:
         if not self.settings_path.is_file():
             raise WorkspaceError(f"{root} is not a workspace; make one with: whyrec init {root} --demo movielens")
         version = self._settings().get("format_version")
-        if not isinstance(version, int) or version < 1:
+        if type(version) is not int or version < 1:
             raise WorkspaceError(f"{self.settings_path} has no usable format_version; restore it from a backup")
         if version > FORMAT_VERSION:
             raise WorkspaceError(
@@ -129,7 +131,7 @@ class Workspace:
             .to_list()
         )
         if not some:
-            return f"no user {user_id!r}: this workspace has no events; name films a person likes with --like"
+            return f"no user {user_id!r}: this workspace has no events; name items a person likes with --like"
         return (
             f"no user {user_id!r}; there are, for instance, {', '.join(some)}; for a new person use --like or --query"
         )
@@ -200,7 +202,7 @@ def _import(
 ) -> Imported:
     (folder / "data" / "events").mkdir(parents=True)
     frame, items_report = import_items(items, overrides, skip_invalid=skip_invalid)
-    frame.write_parquet(folder / "data" / "items.parquet")
+    write_parquet(frame.lazy(), folder / "data" / "items.parquet")
     if events is None:
         return Imported(items_report, None, "none", 1.0, 0)
     part = folder / "data" / "events" / "part-00000.parquet"

@@ -1,19 +1,23 @@
 """Turn a ``--where`` expression into a Chroma metadata filter."""
 
+import math
 import operator
 from collections.abc import Callable
 from importlib.resources import files
 from typing import Any
 
 import polars as pl
-from lark import Lark, Token, Transformer, UnexpectedInput
-from lark.exceptions import VisitError
+from lark import Lark, Token, UnexpectedInput
+from lark.exceptions import UnexpectedToken, VisitError
+from lark.visitors import Transformer_NonRecursive
 from rapidfuzz import process
 
 from retrieval.data.catalog import Catalog, Scalar
 from retrieval.errors import FilterError
 
 LENGTH_LIMIT = 2_000
+DEPTH_LIMIT = 40  # Chroma reads 127 levels, of which a group takes two
+VALUES_LIMIT = 30_000  # SQLite takes 32,766 in one statement
 _GRAMMAR = Lark((files("retrieval.text") / "where.lark").read_text(encoding="utf-8"), parser="lalr")
 _NUMERIC = {"=": "$eq", "!=": "$ne", "<": "$lt", "<=": "$lte", ">": "$gt", ">=": "$gte"}
 _TEXT_FITS: dict[str, Callable[[str, str], bool]] = {
@@ -37,14 +41,16 @@ def compile_where(expression: str, catalog: Catalog) -> Where:
     in quotes. An item without the field fits ``!=``, ``!~`` and ``not in`` and nothing else.
 
     Raises:
-        FilterError: it does not parse, or names a field or value that the catalog does not have.
+        FilterError: it does not parse, asks for more than can be looked up, or names a field or value that the
+            catalog does not have.
     """
     if len(expression) > LENGTH_LIMIT:
         raise FilterError(f"--where has {len(expression):,} characters; at most {LENGTH_LIMIT:,} are read")
     try:
         tree = _GRAMMAR.parse(expression)
     except UnexpectedInput as error:
-        place = f"at character {error.pos_in_stream + 1}" if error.pos_in_stream is not None else "at its end"
+        ends = isinstance(error, UnexpectedToken) and error.token.type == "$END"
+        place = "at its end" if ends else f"at character {(error.pos_in_stream or 0) + 1}"
         shown = expression if len(expression) <= LENGTH_LIMIT // 20 else expression[: LENGTH_LIMIT // 20] + "…"
         raise FilterError(
             f"--where {shown!r} cannot be understood {place}; write for instance: year >= 1990 and genres ~ Comedy"
@@ -55,11 +61,16 @@ def compile_where(expression: str, catalog: Catalog) -> Where:
         if isinstance(error.orig_exc, FilterError):
             raise error.orig_exc from None
         raise
-    return condition.compiled(negated=False)
+    where = condition.compiled(negated=False)
+    if (values := _count(where)) > VALUES_LIMIT:
+        raise FilterError(f"--where stands for {values:,} values; at most {VALUES_LIMIT:,} can be looked up, narrow it")
+    return where
 
 
 class _Condition:
     """A node that can give the filter for itself or for its opposite."""
+
+    depth = 0  # groups within groups
 
     def compiled(self, *, negated: bool) -> Where:
         raise NotImplementedError
@@ -68,6 +79,9 @@ class _Condition:
 class _Group(_Condition):
     def __init__(self, joint: str, parts: list[_Condition]):
         self.joint, self.parts = joint, parts
+        self.depth = 1 + max(part.depth for part in parts)
+        if self.depth > DEPTH_LIMIT:
+            raise FilterError(f"--where has groups within groups; at most {DEPTH_LIMIT} levels are read")
 
     def compiled(self, *, negated: bool) -> Where:
         joint = {"$and": "$or", "$or": "$and"}[self.joint] if negated else self.joint
@@ -76,7 +90,7 @@ class _Group(_Condition):
 
 class _Negation(_Condition):
     def __init__(self, inner: _Condition):
-        self.inner = inner
+        self.inner, self.depth = inner, inner.depth
 
     def compiled(self, *, negated: bool) -> Where:
         return self.inner.compiled(negated=not negated)
@@ -132,12 +146,15 @@ class _Comparison(_Condition):
                 raise FilterError(f"{self.field} is true or false, not {self.value!r}")
             return self.value.lower() == "true"
         try:
-            return int(self.value) if kind == pl.Int64 else float(self.value)
+            number = int(self.value) if kind == pl.Int64 else float(self.value)
         except ValueError:
-            raise FilterError(f"{self.field} holds {_called(kind)}, which {self.value!r} is not") from None
+            number = math.nan
+        if not (-(2**63) <= number < 2**63 if kind == pl.Int64 else math.isfinite(number)):
+            raise FilterError(f"{self.field} holds {_called(kind)}, which {self.value!r} is not")
+        return number
 
 
-class _Conditions(Transformer[Token, _Condition]):
+class _Conditions(Transformer_NonRecursive[Token, _Condition]):
     def __init__(self, catalog: Catalog):
         super().__init__()
         self._catalog = catalog
@@ -154,7 +171,7 @@ class _Conditions(Transformer[Token, _Condition]):
         return _Group("$and", parts)
 
     def negation(self, parts: list[_Condition]) -> _Condition:
-        return _Negation(parts[0])
+        return parts[0].inner if isinstance(parts[0], _Negation) else _Negation(parts[0])
 
     def comparison(self, parts: list[str]) -> _Condition:
         return _Comparison(self._catalog, parts[0], parts[1], parts[2])
@@ -168,6 +185,13 @@ class _Conditions(Transformer[Token, _Condition]):
         return _Negation(self.membership(parts))
 
 
+def _count(where: Any) -> int:
+    """The number of values that a filter compares with."""
+    if isinstance(where, dict):
+        where = list(where.values())
+    return sum(map(_count, where)) if isinstance(where, list) else 1
+
+
 def _unquoted(word: Token) -> str:
     return str(word)[1:-1] if word.type == "QUOTED" else str(word)
 
@@ -177,6 +201,8 @@ def _called(kind: Any) -> str:
 
 
 def _no_such_value(field: str, value: str, known: list[str]) -> str:
-    close = [entry[:60] for entry, _, _ in process.extract(value, known, limit=5, score_cutoff=50)]
+    close = [
+        entry[:60] for entry, _, _ in process.extract(value, known, processor=str.casefold, limit=5, score_cutoff=50)
+    ]
     hint = f"close to it: {', '.join(close)}" if close else f"there are, for instance, {', '.join(known[:5])}"
     return f"no item has {value!r} in {field}; {hint}"

@@ -2,6 +2,7 @@
 
 import shutil
 import sqlite3
+import struct
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ from retrieval.text.filters import Where
 
 COLLECTION = "items"
 CHUNK = 1024
+SYNC = 1000  # with more items than this, Chroma has written vectors to their own folder
 _HASH = "_hash"
 _REBUILD = "rebuild it with: whyrec index --rebuild"
 
@@ -53,6 +55,7 @@ class ItemIndex:
             settings = chromadb.Settings(anonymized_telemetry=False)
             self._client = chromadb.PersistentClient(str(path), settings=settings)
             self._collection = self._open(encoder_fingerprint, create)
+            self._check_files()
         made_by = (self._collection.metadata or {}).get("encoder")
         if made_by != encoder_fingerprint:
             raise IndexMismatchError(
@@ -69,8 +72,25 @@ class ItemIndex:
             COLLECTION,
             embedding_function=None,
             metadata={"encoder": encoder_fingerprint},
-            configuration={"hnsw": {"space": "cosine", "ef_search": 200}},
+            configuration={"hnsw": {"space": "cosine", "ef_search": 200, "sync_threshold": SYNC}},
         )
+
+    def _check_files(self) -> None:
+        """Refuse missing and cut files of vectors: Chroma would answer from what is left, or crash the process."""
+        headers = list(self.path.glob("*/header.bin"))
+        if not headers and self._collection.count() > SYNC:
+            raise OSError("its vectors are missing")
+        for header in headers:
+            # hnswlib: version, first offset, room, items, bytes for each item
+            version, _, _, items, size = struct.unpack("<i4q", header.read_bytes()[:36].ljust(36, b"\0"))
+            least = {
+                "header.bin": 100,
+                "data_level0.bin": items * size,
+                "length.bin": 4 * items,
+                "link_lists.bin": 4 * items,
+            }
+            if version != 1 or any((header.parent / name).stat().st_size < least[name] for name in least):
+                raise OSError("its vectors are cut short")
 
     def __len__(self) -> int:
         with self._guarded():
@@ -165,7 +185,9 @@ class ItemIndex:
             yield
         except (ChromaError, sqlite3.Error, OSError, ValueError, RuntimeError) as error:
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-            raise WorkspaceError(f"the index in {self.path} cannot be used ({reason}); {_REBUILD}") from error
+            raise WorkspaceError(
+                f"the index in {self.path} cannot be used ({reason}); if the disk is full make room, else {_REBUILD}"
+            ) from error
         except BaseException as error:
             if type(error).__name__ != "PanicException":
                 raise

@@ -1,0 +1,90 @@
+"""Fixtures: one seed for everything, and a planted world whose right answers are known."""
+
+import random
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from retrieval.data.readers import Table
+from retrieval.data.workspace import Workspace, create_workspace
+from retrieval.ranking import Floats
+from retrieval.text.index import ItemIndex
+
+SEED = 20261122
+
+
+@pytest.fixture(autouse=True)
+def _seeded():
+    random.seed(SEED)
+    np.random.seed(SEED)  # noqa: NPY002 - libraries that still use the global generator
+
+
+class WordEncoder:
+    """A real encoder of the simplest kind: each word has a random direction, a text is the sum of its words."""
+
+    fingerprint = "word-encoder"
+    dimension = 64
+
+    def encode(self, texts: Sequence[str]) -> Floats:
+        vectors = np.zeros((len(texts), self.dimension), dtype=np.float32)
+        for row, text in enumerate(texts):
+            for word in text.casefold().replace(",", " ").replace(".", " ").split():
+                vectors[row] += np.random.default_rng(zlib.crc32(word.encode())).normal(size=self.dimension)
+        lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+        return vectors / np.where(lengths == 0, 1, lengths)
+
+
+TOPICS = {
+    "space": ["Star Voyage", "Moon Base", "Comet Riders", "Galaxy Nine", "Orbit of Fire", "Silent Planet"],
+    "cooking": ["Bread Days", "Salt and Lemon", "The Soup Kitchen", "Pastry Wars", "Honey Table", "Garlic Road"],
+    "western": ["Dust Riders", "Red Canyon", "Last Wagon", "Lone Saddle", "Silver Spur", "High Prairie"],
+}
+
+
+def planted_tables() -> tuple[Table, Table]:
+    """18 items in three topics, and six users of whom each likes items of one topic and dislikes another's."""
+    items, events = [], []
+    for number, (topic, titles) in enumerate(TOPICS.items()):
+        for place, title in enumerate(titles):
+            items.append(
+                {
+                    "item_id": f"{topic}-{place}",
+                    "title": title,
+                    "year": 1980 + 10 * number + place,
+                    "topics": [topic, "drama"] if place % 2 else [topic],
+                    "about": f"a story of {topic}",
+                }
+            )
+    names = list(TOPICS)
+    for user in range(6):
+        liked, disliked = names[user % 3], names[(user + 1) % 3]
+        for place in range(4):
+            events.append((f"user-{user}", f"{liked}-{place}", 5.0, place))
+        events.append((f"user-{user}", f"{disliked}-0", 1.0, 9))
+    frame = pl.DataFrame(events, schema=["user_id", "item_id", "rating", "timestamp"], orient="row")
+    return Table(pl.DataFrame(items).lazy(), "planted items"), Table(frame.lazy(), "planted events")
+
+
+@pytest.fixture(scope="session")
+def planted_root(tmp_path_factory) -> Path:
+    """A workspace of the planted world with an index by `WordEncoder`. Read only: copy it before changing it."""
+    root = tmp_path_factory.mktemp("planted") / "workspace"
+    create_workspace(root, *planted_tables(), noun="story")
+    workspace = Workspace(root)
+    index = ItemIndex(workspace.index_path, WordEncoder.fingerprint, create=True)
+    index.update(workspace.catalog, index.changes(workspace.catalog), WordEncoder())
+    return root
+
+
+@pytest.fixture
+def planted(planted_root) -> Workspace:
+    return Workspace(planted_root)
+
+
+@pytest.fixture
+def planted_index(planted) -> ItemIndex:
+    return ItemIndex(planted.index_path, WordEncoder.fingerprint)
