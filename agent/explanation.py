@@ -9,7 +9,7 @@ from agent.models import Models
 from agent.verifier import problems
 from prompts import render, sentences
 from retrieval.data.catalog import Catalog
-from retrieval.errors import WhyrecError
+from retrieval.errors import ModelError, WhyrecError
 
 SAMPLES = 4
 
@@ -60,7 +60,11 @@ class Explainer:
         requests = [
             WritingRequest(_prompt(one, self._noun), options) for one, options in zip(evidence, allowed, strict=True)
         ]
-        return [[draft.text for draft in drafts] for drafts in self._models.writer.write(requests, SAMPLES)]
+        try:
+            writer = self._models.writer
+        except ModelError as error:
+            raise ModelError(f"{error}; explanations from templates need no model: --writer template") from error
+        return [[draft.text for draft in drafts] for drafts in writer.write(requests, SAMPLES)]
 
     def _chosen(self, evidence: Evidence, drafts: list[str], template: str) -> Explanation:
         rejected: list[str] = []

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
 
+import numpy as np
+
 from agent.evidence import EvidenceFinder, Taste
 from agent.explanation import Explainer, Explanation
 from agent.gate import proven_alpha
@@ -18,7 +20,7 @@ from retrieval.data.titles import TitleMatcher
 from retrieval.data.workspace import Workspace
 from retrieval.errors import InputError
 from retrieval.fusion import weighted
-from retrieval.ranking import order
+from retrieval.ranking import Rankings, order
 from retrieval.text.filters import compile_where
 from retrieval.text.index import ItemIndex
 from retrieval.text.profile import Interest, Profile, interest_in
@@ -118,24 +120,13 @@ class Recommender:
             answer.notes += person.notes
             pool = max(request.k, self._settings.ranking.candidates)
             found = TextRetriever(self.index).retrieve([person.profile], pool, where)
-        ids, retrieved = found.ids[0, : found.lengths[0]], found.scores[0, : found.lengths[0]]
-        if len(ids) == 0:
+        if found.lengths[0] == 0:
             raise InputError("no item is left to recommend: every one is filtered out or was seen (--include-seen)")
         stages = {item_id: {"retrieve": score} for item_id, score in found.row(0)}
-
         alpha = self._alpha(request, answer)
         if request.mode == "full" or alpha > 0:
             with _timed(answer, "rank"):
-                history = tuple(catalog.text(item_id) for item_id in person.taste.liked)
-                texts = tuple(catalog.text(item_id) for item_id in ids.tolist())
-                ranked = self._models.ranker.score([RankRequest(history, tuple(ids.tolist()), texts, request.query)])[0]
-            for item_id, score in zip(ids.tolist(), ranked.tolist(), strict=True):
-                stages[item_id]["rank"] = score
-            if alpha > 0:
-                found = order([ids.tolist()], [weighted(retrieved, ranked, alpha)], pool, "fusion")
-                for item_id, score in found.row(0):
-                    stages[item_id]["fuse"] = score
-
+                found = self._ranked(found, person.taste, alpha, stages)
         best = found.row(0)[: request.k]
         explanations = self._explanations([item_id for item_id, _ in best], person.taste, request, answer)
         answer.rows = [
@@ -223,6 +214,21 @@ class Recommender:
                 )
             )
         return proven
+
+    def _ranked(self, found: Rankings, taste: Taste, alpha: float, stages: dict[str, dict[str, float]]) -> Rankings:
+        """Let the language model score the candidates and, where α is above 0, order them by both scores."""
+        text = self._workspace.catalog.text
+        ids, retrieved = zip(*found.row(0), strict=True)
+        history, texts = tuple(map(text, taste.liked)), tuple(map(text, ids))
+        scores = self._models.ranker.score([RankRequest(history, ids, texts, taste.query)])[0]
+        for item_id, score in zip(ids, scores.tolist(), strict=True):
+            stages[item_id]["rank"] = score
+        if alpha == 0:
+            return found
+        fused = order([ids], [weighted(np.asarray(retrieved), scores, alpha)], len(ids), "fusion")
+        for item_id, score in fused.row(0):
+            stages[item_id]["fuse"] = score
+        return fused
 
     def _explanations(
         self, item_ids: list[str], taste: Taste, request: Request, answer: Answer

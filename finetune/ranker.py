@@ -8,6 +8,7 @@ from finetune.language_model import LanguageModel
 from finetune.packing import Packed, pack
 from prompts import render
 from retrieval.contracts import RankRequest
+from retrieval.errors import ScoreError
 from retrieval.ranking import Floats, Rankings, order
 
 MAX_TOKENS = 1536
@@ -34,13 +35,21 @@ class LMRanker:
         return order(candidates, self.score(requests), longest if k is None else k, "the language model")
 
     def score(self, requests: Sequence[RankRequest]) -> list[Floats]:
-        """For each request (N,) float32 log-odds of yes against no, in the order of its candidates."""
+        """For each request (N,) float32 log-odds of yes against no, in the order of its candidates.
+
+        Raises:
+            ScoreError: a score is not a finite number; names the item.
+        """
         scores = [np.zeros(len(request.candidates), dtype=np.float32) for request in requests]
         jobs = [(index, job) for index, request in enumerate(requests) for job in self._packed(request)]
         states = self._lm.hidden_states([packed for _, (_, packed) in jobs])
         for (index, (places, packed)), hidden in zip(jobs, states, strict=True):
             ends = [path[-1] for path in packed.paths]
             scores[index][places] = (hidden[ends] @ self._direction).cpu().numpy()
+        for request, values in zip(requests, scores, strict=True):
+            if not np.isfinite(values).all():
+                item = request.candidates[int((~np.isfinite(values)).argmax())]
+                raise ScoreError(f"the language model gave a score that is not a number for item {item!r}")
         return scores
 
     def tokens(self, request: RankRequest) -> tuple[list[int], list[list[int]]]:

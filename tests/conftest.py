@@ -62,8 +62,7 @@ def planted_tables() -> tuple[Table, Table]:
     names = list(TOPICS)
     for user in range(6):
         liked, disliked = names[user % 3], names[(user + 1) % 3]
-        for place in range(4):
-            events.append((f"user-{user}", f"{liked}-{place}", 5.0, place))
+        events.extend((f"user-{user}", f"{liked}-{place}", 5.0, place) for place in range(4))
         events.append((f"user-{user}", f"{disliked}-0", 1.0, 9))
     frame = pl.DataFrame(events, schema=["user_id", "item_id", "rating", "timestamp"], orient="row")
     return Table(pl.DataFrame(items).lazy(), "planted items"), Table(frame.lazy(), "planted events")

@@ -7,9 +7,12 @@ from planted_models import PLANTED_SETTINGS, PlantedModels
 
 from agent.evidence import Cited, Evidence, EvidenceFinder, SharedAttribute, Taste
 from agent.explanation import Explainer, UnsupportedExplanationError, _sentences
+from agent.models import Models
+from agent.settings import LanguageModelSettings, Settings
 from agent.verifier import problems
 from prompts import sentences
 from retrieval.data.catalog import Catalog
+from retrieval.errors import ModelError
 
 ALIEN, BLADE = Cited("1", "Alien (1979)", 0.8), Cited("2", "Blade Runner (1982)", 0.7)
 HORROR, SCIFI = SharedAttribute("genres", "Horror", 1.0), SharedAttribute("genres", "Sci-Fi", 0.5)
@@ -129,6 +132,12 @@ def test_the_template_is_the_named_fall_back(planted, tmp_path):
     assert explanation.text.startswith(
         "Because you liked Alien (1979) and Blade Runner (1982), you may enjoy Aliens (1986)"
     )
+
+
+def test_a_missing_language_model_names_the_way_without_it(planted):
+    without = Models(Settings(language_model=LanguageModelSettings(model="./none")))
+    with pytest.raises(ModelError, match=r"'\./none'.*--writer template"):
+        Explainer(planted.catalog, without, "film").explain([FULL])
 
 
 def test_evidence_that_no_sentence_can_state_is_an_error(planted, tmp_path):

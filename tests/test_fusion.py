@@ -74,3 +74,12 @@ def test_nothing_in_nothing_out():
 def test_alpha_outside_0_and_1_is_refused(alpha):
     with pytest.raises(ValueError, match="alpha must be between 0 and 1"):
         weighted(np.array([1.0]), np.array([1.0]), alpha)
+
+
+def test_lists_of_unlike_length_are_refused():
+    with pytest.raises(ValueError, match="1 scores cannot be put together with 3"):
+        weighted(np.array([1.0]), np.array([1.0, 2.0, 3.0]), 0.5)
+
+
+def test_alpha_0_keeps_the_order_of_very_small_scores():
+    assert weighted(np.array([1e-8, 2e-8]), np.array([0.0, 0.0]), 0).argsort().tolist() == [0, 1]

@@ -234,3 +234,13 @@ def test_a_damaged_index_names_its_folder_and_the_way_out(many_path, tmp_path, d
 def test_deleting_an_index_that_is_not_there_is_no_error(tmp_path):
     delete_index(tmp_path / "index")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_more_ids_than_one_statement_takes(planted_index, planted, monkeypatch):
+    everything = planted.catalog.ids
+    whole = planted_index.vectors(everything)
+    found = planted_index.search(whole[:1], 3, exclude=frozenset(everything[:9]))
+    monkeypatch.setattr(index_module, "MOST_IDS", 4)
+    np.testing.assert_array_equal(planted_index.vectors(everything), whole)
+    assert planted_index.search(whole[:1], 3, exclude=frozenset(everything[:9])) == found
+    assert len(found) == 3

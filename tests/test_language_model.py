@@ -15,7 +15,7 @@ from finetune.packing import pack
 from finetune.ranker import LMRanker
 from finetune.writer import LMWriter, WritingRequest
 from retrieval.contracts import RankRequest
-from retrieval.errors import ModelError
+from retrieval.errors import ModelError, ScoreError
 
 TEXTS = tuple(f"Film {n}. Genres: {'Horror' if n % 2 else 'Comedy'}" for n in range(6))
 REQUESTS = [
@@ -80,6 +80,14 @@ def test_control_tokens_in_a_title_are_read_as_letters(lm):
 def test_a_model_that_splits_yes_cannot_rank(lm):
     with pytest.raises(ModelError, match="splits ' unheard' into"):
         lm.word_id(" unheard")
+
+
+def test_a_score_that_is_no_number_names_the_item(tmp_path):
+    broken = tiny_language_model(tmp_path)
+    with torch.no_grad():
+        broken.model.get_output_embeddings().weight[broken.word_id(" yes")] = float("nan")
+    with pytest.raises(ScoreError, match="for item 'c'"):
+        LMRanker(broken).score(REQUESTS[:1])
 
 
 def test_the_writer_gives_the_models_own_probabilities(lm):

@@ -21,6 +21,7 @@ from retrieval.text.filters import Where
 
 COLLECTION = "items"
 CHUNK = 1024
+MOST_IDS = 20_000  # SQLite takes 32,766 values in one statement
 SYNC = 1000  # with more items than this, Chroma has written vectors to their own folder
 _HASH = "_hash"
 _REBUILD = "rebuild it with: whyrec index --rebuild"
@@ -89,7 +90,8 @@ class ItemIndex:
                 "length.bin": 4 * items,
                 "link_lists.bin": 4 * items,
             }
-            if version != 1 or any((header.parent / name).stat().st_size < least[name] for name in least):
+            known = least if version <= 1 else {"header.bin": 100}  # a later format has other rules
+            if any((header.parent / name).stat().st_size < known[name] for name in known):
                 raise OSError("its vectors are cut short")
 
     def __len__(self) -> int:
@@ -150,15 +152,19 @@ class ItemIndex:
         """
         if not ids:
             return np.zeros((0, 0), dtype=np.float32)
+        found_ids, found = [], []
         with self._guarded():
-            found = self._collection.get(ids=list(ids), include=["embeddings"])
-        row_of = {item_id: row for row, item_id in enumerate(found["ids"])}
+            for start in range(0, len(ids), MOST_IDS):
+                part = self._collection.get(ids=list(ids[start : start + MOST_IDS]), include=["embeddings"])
+                found_ids += part["ids"]
+                found += list(part["embeddings"])
+        row_of = {item_id: row for row, item_id in enumerate(found_ids)}
         missing = [item_id for item_id in ids if item_id not in row_of]
         if missing:
             raise IndexMismatchError(
                 f"the index lacks {len(missing):,} items of the catalog, such as {missing[0]!r}; run: whyrec index"
             )
-        vectors: Floats = np.asarray(found["embeddings"], dtype=np.float32)
+        vectors: Floats = np.asarray(found, dtype=np.float32)
         return vectors[[row_of[item_id] for item_id in ids]]
 
     def search(
@@ -169,14 +175,18 @@ class ItemIndex:
         ``where`` and ``exclude`` apply before the search, so k items come back as long as there are so many.
         """
         conditions = [where] if where else []
-        if exclude:
+        few = len(exclude) <= MOST_IDS
+        if exclude and few:
             conditions.append({"item_id": {"$nin": sorted(exclude)}})
         condition = {"$and": conditions} if len(conditions) > 1 else (conditions[0] if conditions else None)
+        # More excluded ids than SQLite takes in one statement: find that many more and leave them out afterwards.
+        wanted = max(1, k if few else min(k + len(exclude), len(self)))
         with self._guarded():
             found = self._collection.query(
-                query_embeddings=queries, n_results=max(1, k), where=condition, include=["distances"]
+                query_embeddings=queries, n_results=wanted, where=condition, include=["distances"]
             )
-        return sorted({item_id for ids in found["ids"] for item_id in ids})
+        nearest = [[item_id for item_id in ids if item_id not in exclude][:k] for ids in found["ids"]]
+        return sorted({item_id for ids in nearest for item_id in ids})
 
     @contextmanager
     def _guarded(self) -> Iterator[None]:
