@@ -11,7 +11,7 @@ import torch
 from finetune.language_model import LanguageModel
 from finetune.packing import Packed, pack
 
-CONSIDERED = 16
+CONSIDERED = 6
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class LMWriter:
     def write(self, requests: Sequence[WritingRequest], samples: int) -> list[list[Draft]]:
         """At most ``samples`` different drafts for each request, likeliest first.
 
-        16 of the sentences are considered, drawn with a seed made of the prompt: so two items read differently and
+        Six of the sentences are considered, drawn with a seed made of the prompt: so two items read differently and
         the same item always reads the same.
         """
         seeds = [random.Random(zlib.crc32(request.prompt.encode("utf-8", "replace"))) for request in requests]

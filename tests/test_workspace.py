@@ -50,10 +50,10 @@ def test_created_workspace_opens_with_its_items_and_events(tmp_path):
     workspace = Workspace(tmp_path / "new" / "shop")
     assert workspace.catalog.ids == ["a", "b", "c"]
     assert workspace.events().collect().height == 4
-    assert (imported.users, imported.liked_from, imported.times) == (2, 3.5, "order")
+    assert (imported.users, imported.liked_from, imported.times) == (2, 4.0, "order")
     settings = workspace.settings_path.read_text(encoding="utf-8")
     assert 'noun = "\\"quoted\\" café"' in settings
-    assert "liked_from = 3.5" in settings
+    assert "liked_from = 4.0" in settings
     assert json.loads((workspace.root / "data" / "import.json").read_text())["items"]["kept"] == 3
 
 
@@ -227,3 +227,12 @@ def test_history_spans_all_parts(root):
     later = pl.read_parquet(part).with_columns(item_id=pl.lit("c"), timestamp=pl.lit(9, pl.Int64))
     later.write_parquet(part.with_name("part-00001.parquet"))
     assert Workspace(root).history("u").items == ("a", "b", "c")
+
+
+@pytest.mark.parametrize(
+    ("values", "liked_from"), [([1.0], 1.0), ([1, 2, 3], 2.0), ([3, 3, 4, 4], 4.0), ([5, 1, 1, 1], 1.0), ([2, 4], 4.0)]
+)
+def test_liked_from_is_the_upper_median_of_the_values(tmp_path, values, liked_from):
+    events = {"user": ["u"] * len(values), "item": ["a"] * len(values), "rating": [float(value) for value in values]}
+    items = Table(pl.LazyFrame({"id": ["a"], "title": ["A"]}), "items")
+    assert create_workspace(tmp_path / "ws", items, Table(pl.LazyFrame(events), "events")).liked_from == liked_from

@@ -32,7 +32,7 @@ format_version = {format_version}
 noun = {noun}          # what an item is called in explanations
 
 [events]
-liked_from = {liked_from}        # an event of at least this value counts as liked (at first: the median of all values)
+liked_from = {liked_from}        # an event of at least this value counts as liked (at first: the upper median)
 verb = {verb}        # what such an event says in explanations: liked, or chose where the events have no rating
 """
 
@@ -207,10 +207,16 @@ def _import(
         return Imported(items_report, None, "none", 1.0, 0)
     part = folder / "data" / "events" / "part-00000.parquet"
     report, times = import_events(events, overrides, frame, part, skip_invalid=skip_invalid)
-    median, users = (
-        pl.scan_parquet(part).select(pl.col("value").median(), pl.col("user_id").n_unique()).collect().row(0)
-    )
-    return Imported(items_report, report, times.kind, median, users)
+    written = pl.scan_parquet(part)
+    users = written.select("user_id").unique().select(pl.len()).collect(engine="streaming").item()
+    return Imported(items_report, report, times.kind, _upper_median(written), users)
+
+
+def _upper_median(events: pl.LazyFrame) -> float:
+    """The largest value that at most half of the events lie below, from counts: ratings have few different values."""
+    counts = events.group_by("value").len().collect(engine="streaming").sort("value")
+    below = counts["len"].cum_sum() - counts["len"]
+    return float(counts.filter(below <= counts["len"].sum() / 2)["value"].max())  # type: ignore[arg-type]
 
 
 def _first_line(error: Exception) -> str:
