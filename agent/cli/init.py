@@ -72,7 +72,8 @@ def init(
     _report("items", imported.items)
     if imported.events:
         _report("events", imported.events)
-        say(f"  {imported.users:,} users; times: {imported.times}; liked from {imported.liked_from:g} up (the upper median)")
+        liked = f"liked from {imported.liked_from:g} up (the upper median)"
+        say(f"  {imported.users:,} users; times: {imported.times}; {liked}")
     where = "" if root == DEFAULT_WORKSPACE else f" -w {shlex.quote(str(root))}"
     say(f"Workspace {root} is ready. Next: whyrec index{where}")
 
