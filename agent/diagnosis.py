@@ -7,10 +7,12 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+import polars as pl
+
 from agent.models import Models
-from agent.settings import Settings, load_settings
+from agent.settings import Settings, described, load_settings
 from retrieval.data.workspace import Workspace
-from retrieval.errors import WhyrecError
+from retrieval.errors import WhyrecError, command
 from retrieval.model_source import locate_model
 
 PACKAGES = (
@@ -76,16 +78,23 @@ def _shadows(here: Path) -> Iterator[Finding]:
 
 
 def _workspace(root: Path) -> Iterator[Finding]:
+    workspace = None
     try:
         workspace = Workspace(root)
-        settings = load_settings(workspace.settings_path)
     except WhyrecError as error:
         yield Finding("workspace", "missing" if not root.exists() else "wrong", str(error))
-        yield from _models(load_settings(None))
+    try:
+        settings = load_settings(workspace.settings_path if workspace else None)
+        for name, value, description in described(settings):
+            yield Finding(f"setting {name}", "ok", f"{value} ({description})")
+    except WhyrecError as error:
+        yield Finding("settings", "wrong", str(error))
         return
     yield from _models(settings)
+    if workspace is None:
+        return
     try:
-        events = workspace.events().collect(engine="streaming").height
+        events = workspace.events().select(pl.len()).collect().item()
         yield Finding("workspace", "ok", f"{root}: {len(workspace.catalog):,} items, {events:,} events")
         yield _index(workspace, settings)
     except WhyrecError as error:
@@ -102,7 +111,7 @@ def _index(workspace: Workspace, settings: Settings) -> Finding:
         return Finding("index", "wrong", str(error))
     if changes.write or changes.delete:
         count = len(set(changes.write) | set(changes.delete))
-        return Finding("index", "stale", f"{count:,} items changed since; run: whyrec index")
+        return Finding("index", "stale", f"{count:,} items changed since; run: {command('index', workspace.root)}")
     return Finding("index", "ok", f"{len(index):,} items")
 
 

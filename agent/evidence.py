@@ -1,27 +1,36 @@
 """Why an item fits a person, as data: what they liked that is near to it, and what the two share."""
 
 import math
+import random
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Literal
 
-from retrieval.data.catalog import Attribute, Catalog
+import numpy as np
+
+from retrieval.data.catalog import WORD, Attribute, Catalog
 from retrieval.ranking import Floats
 
-Shape = Literal["cited-common", "cited", "words", "meaning", "unlinked"]
+Shape = Literal["cited-common", "cited", "words", "meaning", "far", "unlinked"]
 MOST_CITED = 2
 MOST_ATTRIBUTES = 2
 LOOKED_AT = 5
-NEAR = 0.5
-_WORD = re.compile(r"[^\W\d_]{3,}")
+SAMPLE = 300
+NEAR_SHARE = 0.95
+NEAR_WORDS = 0.3
+_NEGATED = re.compile(
+    r"\b(?:no|not|without|except|never|nothing|avoid|hate|\w+n['’]t)\b[^,;.!?]*?(?=[,;.!?]|\bbut\b|$)"
+)
 _COMMON_WORDS = frozenset(
     "about and any are but can could for from get give good great has have how into item like list liked look looking"
-    " me more most movie movies film films game games book books my need not one please recommend show some something"
+    " me more most movie movies film films game games book books my need one please recommend show some something"
     " than that the their them then there these they this those to top too very want was what when which who why will"
     " with would you your".split()
 )
+_SINGULAR_ALREADY = ("ss", "us", "is", "series", "species")
 
 
 @dataclass(frozen=True)
@@ -37,7 +46,7 @@ class Cited:
 class SharedAttribute:
     """A fact that the recommended item and every cited one have.
 
-    specificity is ``log P(a | liked) / P(a | catalog)``: above 0 where the person likes it more than chance would.
+    specificity is ``log P(a | liked) / P(a | catalog)``, above 0: the person likes it more often than chance would.
     """
 
     field: str
@@ -49,7 +58,8 @@ class SharedAttribute:
 class Evidence:
     """All that an explanation may state.
 
-    shape says which kind of sentence fits; did is what the person did with the cited items (liked, chose, preferred).
+    shape says which kind of sentence fits; did is what the person did with the cited items (liked, chose, preferred,
+    rated).
     """
 
     item_id: str
@@ -61,14 +71,28 @@ class Evidence:
     words: tuple[str, ...] = ()
     query: str = ""
 
+    @property
+    def common(self) -> str:
+        """The attributes in words: ``the genre Horror``, ``the genres Horror and Sci-Fi``, or nothing."""
+        if not self.attributes:
+            return ""
+        name = self.attributes[0].field.replace("_", " ")
+        if len(self.attributes) == 1 and _is_plural(name):
+            name = name[:-3] + "y" if name.endswith("ies") else name[:-1]
+        return f"the {name} {' and '.join(attribute.value for attribute in self.attributes)}"
+
 
 @dataclass(frozen=True)
 class Taste:
-    """What is known of the person: liked items, what they did with those, and what they asked for in words."""
+    """What is known of the person.
 
-    liked: tuple[str, ...]
-    did: str
+    liked: items to go by, oldest first, each with what the person did with it. query: what they asked for in words,
+    and its vector (d,), of length 1.
+    """
+
+    liked: Mapping[str, str]
     query: str = ""
+    query_vector: Floats | None = field(default=None, compare=False)
 
 
 class EvidenceFinder:
@@ -84,25 +108,39 @@ class EvidenceFinder:
         label = self._catalog.label(item_id)
         words = self._words(item_id, taste.query)
         if words:
-            return Evidence(item_id, label, "words", taste.did, words=words, query=taste.query)
+            return Evidence(item_id, label, "words", "liked", words=words, query=taste.query)
         liked = [other for other in taste.liked if other != item_id]
-        if not liked:
-            return Evidence(item_id, label, "meaning" if taste.query else "unlinked", taste.did, query=taste.query)
-        cited, shared = self._nearest(item_id, liked)
-        attributes = self._most_specific(shared, liked)
-        if attributes:
-            return Evidence(item_id, label, "cited-common", taste.did, cited, attributes, query=taste.query)
-        if cited[0].similarity >= NEAR:
-            return Evidence(item_id, label, "cited", taste.did, cited[:1], query=taste.query)
-        shape: Shape = "meaning" if taste.query else "unlinked"
-        return Evidence(item_id, label, shape, taste.did, query=taste.query)
+        if liked:
+            cited, shared = self._nearest(item_id, liked, taste.liked)
+            attributes = self._most_specific(shared, liked)
+            did = taste.liked[cited[0].item_id]
+            if attributes:
+                return Evidence(item_id, label, "cited-common", did, cited, attributes, query=taste.query)
+            if cited[0].similarity >= self.near:
+                return Evidence(item_id, label, "cited", did, cited[:1], query=taste.query)
+        if taste.query_vector is not None:
+            near = float(self._vectors([item_id])[0] @ taste.query_vector) >= NEAR_WORDS
+            return Evidence(item_id, label, "meaning" if near else "far", "liked", query=taste.query)
+        did = next(iter(taste.liked.values()), "liked")
+        return Evidence(item_id, label, "unlinked", did, query=taste.query)
+
+    @cached_property
+    def near(self) -> float:
+        """The cosine from which two items' texts are called close: what 95 % of pairs drawn by chance stay below."""
+        drawn = random.Random(0).sample(self._catalog.ids, min(SAMPLE, len(self._catalog)))
+        vectors = self._vectors(drawn)
+        cosines = (vectors @ vectors.T)[np.triu_indices(len(drawn), k=1)]
+        return float(np.quantile(cosines, NEAR_SHARE)) if len(cosines) else 1.0
 
     def _words(self, item_id: str, query: str) -> tuple[str, ...]:
-        text = {word.casefold() for word in _WORD.findall(self._catalog.text(item_id))}
-        asked = dict.fromkeys(word.casefold() for word in _WORD.findall(query))
-        return tuple(word for word in asked if word in text and word not in _COMMON_WORDS)
+        """Words that are wanted, not ruled out, and that the item has."""
+        wanted = dict.fromkeys(WORD.findall(_NEGATED.sub(" ", query.casefold())))
+        said = self._catalog.words(item_id)
+        return tuple(word for word in wanted if word in said and word not in _COMMON_WORDS)
 
-    def _nearest(self, item_id: str, liked: list[str]) -> tuple[tuple[Cited, ...], list[Attribute]]:
+    def _nearest(
+        self, item_id: str, liked: list[str], did: Mapping[str, str]
+    ) -> tuple[tuple[Cited, ...], list[Attribute]]:
         """The liked item nearest in text, and a second one near by that shares something with both."""
         vectors = self._vectors([item_id, *liked])
         similarity = dict(zip(liked, (vectors[1:] @ vectors[0]).tolist(), strict=True))
@@ -112,7 +150,8 @@ class EvidenceFinder:
         first = next((other for other in near if self._shared(own, other)), near[0])
         shared, chosen = self._shared(own, first), [first]
         for other in near:
-            if len(chosen) < MOST_CITED and other != first and self._shared(shared, other):
+            fits = len(chosen) < MOST_CITED and other != first and did[other] == did[first]
+            if fits and self._shared(shared, other):
                 shared = self._shared(shared, other)
                 chosen.append(other)
         cited = tuple(Cited(other, self._catalog.label(other), round(similarity[other], 4)) for other in chosen)
@@ -123,6 +162,7 @@ class EvidenceFinder:
         return [attribute for attribute in attributes if attribute in theirs]
 
     def _most_specific(self, shared: list[Attribute], liked: list[str]) -> tuple[SharedAttribute, ...]:
+        """At most two attributes of one field that the person likes more often than chance would."""
         in_liked = Counter(a for item_id in liked for a in set(self._catalog.attributes(item_id)))
         rated = [
             SharedAttribute(
@@ -132,6 +172,10 @@ class EvidenceFinder:
             )
             for a in shared
         ]
-        best = sorted(rated, key=lambda a: (-a.specificity, a.value))[:MOST_ATTRIBUTES]
-        # One field a sentence: "the genres Horror and Sci-Fi".
-        return tuple(a for a in best if a.field == best[0].field)
+        best = sorted((a for a in rated if a.specificity > 0), key=lambda a: (-a.specificity, a.value))
+        same_field = [a for a in best if a.field == best[0].field]
+        return tuple(same_field[: MOST_ATTRIBUTES if best and _is_plural(best[0].field) else 1])
+
+
+def _is_plural(name: str) -> bool:
+    return name.endswith("s") and not name.endswith(_SINGULAR_ALREADY)

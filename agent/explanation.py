@@ -1,7 +1,7 @@
 """From evidence to a sentence: planned from data, worded by the language model, checked by rules."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 from agent.evidence import Evidence
@@ -9,26 +9,18 @@ from agent.models import Models
 from agent.verifier import problems
 from prompts import render, sentences
 from retrieval.data.catalog import Catalog
-from retrieval.errors import ModelError, WhyrecError
+from retrieval.errors import ModelError
 
 SAMPLES = 4
 
 
-class UnsupportedExplanationError(WhyrecError):
-    """Not even the template passes the verifier, which a title of odd characters could cause."""
-
-
 @dataclass(frozen=True)
 class Explanation:
-    """A sentence that passed the verifier, who wrote it, and the evidence it states.
-
-    rejected holds the drafts that did not pass, each with its reasons.
-    """
+    """A sentence that passed the verifier, who wrote it, and the evidence it states."""
 
     text: str
     written_by: Literal["lm", "template"]
     evidence: Evidence
-    rejected: tuple[str, ...] = field(default=())
 
 
 class Explainer:
@@ -40,12 +32,13 @@ class Explainer:
         self._writer = writer
         self._known_values = {a.value for item_id in catalog.ids for a in catalog.attributes(item_id)}
 
-    def explain(self, evidence: Sequence[Evidence]) -> list[Explanation]:
-        """One explanation for each piece of evidence: the likeliest draft that passes, else the template.
+    def explain(self, evidence: Sequence[Evidence]) -> list[Explanation | None]:
+        """For each piece of evidence the likeliest draft that passes the verifier, else the template, else None.
+
+        None is for evidence that no sentence can state, as with a title that holds brackets in odd places.
 
         Raises:
             ModelError: the language model is to write and cannot be loaded.
-            UnsupportedExplanationError: neither a draft nor the template passes the verifier.
         """
         allowed = [tuple(_sentences(one)) for one in evidence]
         drafts = self._drafts(evidence, allowed) if self._writer == "lm" else [[] for _ in evidence]
@@ -66,19 +59,13 @@ class Explainer:
             raise ModelError(f"{error}; explanations from templates need no model: --writer template") from error
         return [[draft.text for draft in drafts] for drafts in writer.write(requests, SAMPLES)]
 
-    def _chosen(self, evidence: Evidence, drafts: list[str], template: str) -> Explanation:
-        rejected: list[str] = []
+    def _chosen(self, evidence: Evidence, drafts: list[str], template: str) -> Explanation | None:
         for text in drafts:
-            wrong = problems(text, evidence, self._known_values)
-            if not wrong:
-                return Explanation(text, "lm", evidence, tuple(rejected))
-            rejected.append(f"{text} ({'; '.join(wrong)})")
-        wrong = problems(template, evidence, self._known_values)
-        if wrong:
-            raise UnsupportedExplanationError(
-                f"no explanation of {evidence.label!r} can be verified: {'; '.join(wrong)}"
-            )
-        return Explanation(template, "template", evidence, tuple(rejected))
+            if not problems(text, evidence, self._known_values):
+                return Explanation(text, "lm", evidence)
+        if problems(template, evidence, self._known_values):
+            return None
+        return Explanation(template, "template", evidence)
 
 
 def _sentences(evidence: Evidence) -> list[str]:
@@ -87,13 +74,13 @@ def _sentences(evidence: Evidence) -> list[str]:
         ITEM=evidence.label,
         CITED=_joined([cited.label for cited in evidence.cited]),
         DID=evidence.did,
-        COMMON=_common(evidence),
-        WORDS=_joined(list(evidence.words)),
+        COMMON=evidence.common,
+        WORDS=_quoted(evidence.words),
     )
 
 
 def _prompt(evidence: Evidence, noun: str) -> str:
-    words = "the words " + _joined(list(evidence.words)) if evidence.words else "nothing that can be named"
+    words = f"the words {_quoted(evidence.words)}" if evidence.words else "nothing that can be named"
     return render(
         "explanation-v1",
         noun=noun,
@@ -101,18 +88,12 @@ def _prompt(evidence: Evidence, noun: str) -> str:
         cited=_joined([cited.label for cited in evidence.cited]),
         query=evidence.query,
         item=evidence.label,
-        common=_common(evidence) if evidence.attributes else words,
+        common=evidence.common or words,
     )
 
 
-def _common(evidence: Evidence) -> str:
-    """``the genre Horror`` or ``the genres Horror and Sci-Fi``."""
-    if not evidence.attributes:
-        return ""
-    name = evidence.attributes[0].field.replace("_", " ")
-    if len(evidence.attributes) == 1 and name.endswith("s") and not name.endswith("ss"):
-        name = "series" if name == "series" else name[:-1]
-    return f"the {name} {_joined([a.value for a in evidence.attributes])}"
+def _quoted(words: Sequence[str]) -> str:
+    return _joined([f"“{word}”" for word in words])
 
 
 def _joined(names: list[str]) -> str:

@@ -26,7 +26,9 @@ class Models:
     def encoder_fingerprint(self) -> str:
         """16 hexadecimal digits of the encoder's files, found without loading it."""
         folder = self._encoder_folder
-        files = sorted(path for path in folder.rglob("*") if path.suffix in (".json", ".safetensors", ".txt"))
+        files = sorted(
+            path for path in folder.rglob("*") if path.is_file() and path.suffix != ".md" and path.name[0] != "."
+        )
         if not files:
             raise ModelError(f"{folder} holds no sentence-transformer")
         return file_fingerprint(files)

@@ -18,12 +18,12 @@ from retrieval.contracts import RankRequest
 from retrieval.data.events import History
 from retrieval.data.titles import TitleMatcher
 from retrieval.data.workspace import Workspace
-from retrieval.errors import InputError
+from retrieval.errors import IndexMismatchError, InputError, WhyrecError, command
 from retrieval.fusion import weighted
 from retrieval.ranking import Rankings, order
 from retrieval.text.filters import compile_where
 from retrieval.text.index import ItemIndex
-from retrieval.text.profile import Interest, Profile, interest_in
+from retrieval.text.profile import Profile, interest_in
 from retrieval.text.retriever import TextRetriever
 
 Mode = Literal["retrieval", "auto", "full"]
@@ -51,12 +51,15 @@ class Request:
 
 @dataclass(frozen=True)
 class Recommended:
-    """One row: the item, its place (from 1), the score that gave the place, and what each stage contributed."""
+    """One row: the item, its place (from 1), the score that gave the place, and what each stage contributed.
+
+    score is None where nothing was ranked.
+    """
 
     place: int
     item_id: str
     label: str
-    score: float
+    score: float | None
     stages: dict[str, float]
     explanation: Explanation | None = None
 
@@ -74,6 +77,7 @@ class Answer:
 class _Person:
     taste: Taste
     profile: Profile
+    history: History
     notes: tuple[str, ...]
 
 
@@ -90,9 +94,15 @@ class Recommender:
         """The index, opened when first used.
 
         Raises:
-            IndexMismatchError: there is none, or another encoder made it.
+            IndexMismatchError: there is none, another encoder made it, or it holds other items than the catalog.
         """
-        return ItemIndex(self._workspace.index_path, self._models.encoder_fingerprint)
+        index = ItemIndex(self._workspace.index_path, self._models.encoder_fingerprint)
+        if len(index) != len(self._workspace.catalog):
+            raise IndexMismatchError(
+                f"the index holds {len(index):,} items, the catalog {len(self._workspace.catalog):,}; bring it "
+                f"up to date with: {command('index', self._workspace.root)}"
+            )
+        return index
 
     @cached_property
     def titles(self) -> TitleMatcher:
@@ -137,52 +147,57 @@ class Recommender:
             answer.notes.append(f"only {len(answer.rows)} of {request.k} items could be found")
         return answer
 
-    def explain(self, request: Request, item: str) -> Explanation:
-        """Explain one item, by id or title, to the person of the request.
+    def explain(self, request: Request, item: str) -> Answer:
+        """Explain one item, by id or title, to the person of the request: an answer of one row without a score.
 
         Raises:
             InputError, WorkspaceError, ModelError: as `recommend`.
+            WhyrecError: no sentence can state the evidence.
         """
-        item_id = self.find_item(item)
+        item_id = self.titles.find(item)
         person = self._person(request)
-        return self._explained([item_id], person.taste, request.writer)[0]
+        label = self._workspace.catalog.label(item_id)
+        explanation = self._explained([item_id], person.taste, request.writer)[0]
+        if explanation is None:
+            raise WhyrecError(f"no sentence about {label!r} passes the checks")
+        notes = [*person.notes]
+        if item_id in person.history.items:
+            value = person.history.values[person.history.items.index(item_id)]
+            notes.append(f"this user has had {label} already (value {value:g})")
+        return Answer([Recommended(1, item_id, label, None, {}, explanation)], notes)
 
     def similar(self, item: str, k: int, where: str = "") -> Answer:
         """The k items whose text is nearest to that of an item, given by id or title."""
         answer = Answer([])
-        item_id = self.find_item(item)
+        item_id = self.titles.find(item)
         catalog = self._workspace.catalog
         with _timed(answer, "retrieve"):
             profile = Profile((interest_in(self.index.vectors([item_id])),), frozenset({item_id}))
             found = TextRetriever(self.index).retrieve([profile], k, compile_where(where, catalog) if where else None)
+        if found.lengths[0] == 0:
+            raise InputError("no other item fits the filter")
         answer.rows = [
             Recommended(place, other, catalog.label(other), score, {"retrieve": score})
             for place, (other, score) in enumerate(found.row(0), start=1)
         ]
         return answer
 
-    def find_item(self, item: str) -> str:
-        """The id of an item given by id or title; an id goes first."""
-        return item if item in self._workspace.catalog else self.titles.find(item)
-
     def _person(self, request: Request) -> _Person:
         """What the person likes and asks for, as titles for people and as vectors for the index."""
         named = tuple(dict.fromkeys(self.titles.find(title) for title in request.likes))
         history = self._workspace.history(request.user) if request.user is not None else History((), ())
-        liked, did, notes = self._liked(history)
-        interests: list[Interest] = []
-        if liked:
-            interests.append(interest_in(self.index.vectors(liked)))
-        if named:
-            interests.append(interest_in(self.index.vectors(named)))
-        if request.query.strip():
-            interests.append(interest_in(self._models.encoder.encode([request.query])))
+        from_history, did, notes = self._liked(history)
+        query = request.query.strip()
+        asked = self._models.encoder.encode([query]) if query else None
+        interests = [interest_in(self.index.vectors(items)) for items in (from_history, named) if items]
+        if asked is not None:
+            interests.append(interest_in(asked))
         if not interests:
             raise InputError("nothing to go on: give a USER, --like TITLE or --query WORDS")
         seen = frozenset(history.items) if request.exclude_seen else frozenset()
-        told = liked + tuple(item_id for item_id in named if item_id not in liked)
-        taste = Taste(told, "liked" if named and not liked else did, request.query.strip())
-        return _Person(taste, Profile(tuple(interests), seen | set(named)), tuple(notes))
+        liked = {**dict.fromkeys(from_history, did), **dict.fromkeys(named, "liked")}
+        taste = Taste(liked, query, None if asked is None else asked[0])
+        return _Person(taste, Profile(tuple(interests), seen | set(named)), history, tuple(notes))
 
     def _liked(self, history: History) -> tuple[tuple[str, ...], str, list[str]]:
         """The items to go by, what the person did with them, and a note where nothing was rated well."""
@@ -192,10 +207,12 @@ class Recommender:
         liked = tuple(i for i, value in zip(history.items, history.values, strict=True) if value >= threshold)
         if liked:
             return liked, self._settings.events.verb, []
+        note = f"no event of this user reaches {threshold:g} (events.liked_from)"
+        if min(history.values) == max(history.values):
+            return history.items, "rated", [f"{note}; going by everything they rated"]
         mean = sum(history.values) / len(history)
-        preferred = tuple(i for i, value in zip(history.items, history.values, strict=True) if value >= mean)
-        note = f"no event of this user reaches {threshold:g} (events.liked_from); going by the better half of their own"
-        return preferred, "preferred", [note]
+        preferred = tuple(i for i, value in zip(history.items, history.values, strict=True) if value > mean)
+        return preferred, "preferred", [f"{note}; going by what they rated above their own mean"]
 
     def _alpha(self, request: Request, answer: Answer) -> float:
         """The language model's weight: what was asked for, else what has been proven; says so where it is left out."""
@@ -237,12 +254,19 @@ class Recommender:
             return {}
         with _timed(answer, "explain"):
             written = self._explained(item_ids, taste, request.writer)
-        templates = sum(explanation.written_by == "template" for explanation in written)
+        passed = {item_id: one for item_id, one in zip(item_ids, written, strict=True) if one is not None}
+        templates = sum(explanation.written_by == "template" for explanation in passed.values())
         if templates and request.writer == "lm":
             answer.notes.append(f"{templates} of {len(written)} explanations are templates: no draft passed the checks")
-        return dict(zip(item_ids, written, strict=True))
+        if len(passed) < len(written):
+            answer.notes.append(
+                f"{len(written) - len(passed)} items stay without an explanation: none passed the checks"
+            )
+        return passed
 
-    def _explained(self, item_ids: list[str], taste: Taste, writer: Literal["lm", "template"]) -> list[Explanation]:
+    def _explained(
+        self, item_ids: list[str], taste: Taste, writer: Literal["lm", "template"]
+    ) -> list[Explanation | None]:
         explainer = Explainer(self._workspace.catalog, self._models, self._settings.items.noun, writer)
         return explainer.explain([self.evidence.find(item_id, taste) for item_id in item_ids])
 

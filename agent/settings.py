@@ -1,5 +1,7 @@
 """Settings: defaults, then the workspace's whyrec.toml, then the environment, then the command line."""
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -90,9 +92,24 @@ def load_settings(file: Path | None) -> Settings:
     class FromFile(Settings):
         model_config = SettingsConfigDict(toml_file=file)
 
+    for name in os.environ:
+        section = name.removeprefix("WHYREC_").partition("__")[0].lower()
+        if name.startswith("WHYREC_") and section not in (*Settings.model_fields, "workspace"):
+            raise WorkspaceError(f"the environment variable {name} names no setting; whyrec doctor lists them")
     try:
         return FromFile()
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"])
-        raise WorkspaceError(f"setting {name} ({file or 'environment'}): {first['msg']}") from error
+        source = f"{file} or an environment variable WHYREC_…" if file else "an environment variable WHYREC_…"
+        raise WorkspaceError(f"setting {name}, from {source}: {first['msg']}") from error
+
+
+def described(settings: BaseModel, prefix: str = "") -> Iterator[tuple[str, object, str]]:
+    """Every setting as (name, value, description)."""
+    for name, field in type(settings).model_fields.items():
+        value = getattr(settings, name)
+        if isinstance(value, BaseModel):
+            yield from described(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value, field.description or ""

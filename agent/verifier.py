@@ -4,12 +4,14 @@ import re
 from collections.abc import Collection
 
 from agent.evidence import Evidence
+from prompts import vocabulary
 
 FEWEST_WORDS = 3
 MOST_WORDS = 60
 MOST_SENTENCES = 2
 _NEGATION = re.compile(r"\b(not|never|no|none|without|hardly|nor|neither|nothing)\b|n't\b", re.IGNORECASE)
-_NAME = "\x00"
+_HONEST = ("far", "unlinked")  # shapes whose sentences say that there is little to say
+_ITEM, _NAME = "\x01", "\x02"
 
 
 def problems(text: str, evidence: Evidence, known_values: Collection[str]) -> list[str]:
@@ -19,32 +21,40 @@ def problems(text: str, evidence: Evidence, known_values: Collection[str]) -> li
     and no others, no number or negation that is not in it, nobody is said to have liked the recommended item, one or
     two sentences, nothing repeated.
     """
-    named = [evidence.label, *(cited.label for cited in evidence.cited)]
-    facts = [a.value for a in evidence.attributes] + list(evidence.words)
-    found = [f"{name!r} is missing" for name in [*named, *facts] if name not in text]
-    if any(f"{verb} {evidence.label}" in text for verb in ("liked", "loved", "enjoyed", "chose", "preferred")):
+    names = [evidence.label, *(cited.label for cited in evidence.cited)]
+    facts = [evidence.common] if evidence.common else []
+    facts += [f"“{word}”" for word in evidence.words]
+    found = [f"{name!r} is missing" for name in [*names, *facts] if name not in text]
+    rest = _masked(text, evidence, [*names[1:], *facts])
+    if re.search(rf"\b(liked|loved|enjoyed|chose|preferred|rated) {_ITEM}", rest):
         found.append("it says that the recommended item was liked before")
-    rest = _without(text, [*named, *facts])
-    found += [f"{value!r} is not in the evidence" for value in sorted(known_values) if _names(rest, value)]
+    found += [f"{value!r} is not in the evidence" for value in sorted(known_values) if _claims(rest, value)]
     found += _unsupported(rest, evidence)
     return found + _clumsy(rest)
 
 
-def _without(text: str, names: list[str]) -> str:
-    for name in sorted(names, key=len, reverse=True):
-        text = text.replace(name, _NAME)
+def _masked(text: str, evidence: Evidence, names: list[str]) -> str:
+    """The text with the item, and everything else of the evidence, each as one sign; long names before their parts."""
+    signs = dict.fromkeys(names, _NAME)
+    signs.setdefault(evidence.label, _ITEM)  # of the same name as a cited item, it counts as that
+    for name in sorted(signs, key=len, reverse=True):
+        if name:
+            text = text.replace(name, signs[name])
     return text
 
 
-def _names(text: str, value: str) -> bool:
-    return bool(re.search(rf"(?<!\w){re.escape(value)}(?!\w)", text)) if value in text else False
+def _claims(rest: str, value: str) -> bool:
+    """Whether an attribute value is named; a value that is made of the sentences' own words proves nothing."""
+    if value not in rest or set(re.findall(r"\w+", value.lower())) <= vocabulary():
+        return False
+    return bool(re.search(rf"(?<!\w){re.escape(value)}(?!\w)", rest))
 
 
 def _unsupported(rest: str, evidence: Evidence) -> list[str]:
     found = []
     if re.search(r"\d", rest):
         found.append("a number that is not in the evidence")
-    if evidence.shape != "unlinked" and _NEGATION.search(rest):
+    if evidence.shape not in _HONEST and _NEGATION.search(rest):
         found.append("a negation")
     for word in re.finditer(r"\b[A-Z]\w*", rest):
         before = rest[: word.start()].rstrip()
@@ -64,7 +74,7 @@ def _clumsy(rest: str) -> list[str]:
         found.append("more than two sentences")
     if not rest.rstrip().endswith((".", "!", "?")):
         found.append("no end")
-    triples = [triple for triple in zip(words, words[1:], words[2:], strict=False) if _NAME not in "".join(triple)]
+    triples = [t for t in zip(words, words[1:], words[2:], strict=False) if not {_ITEM, _NAME} & set("".join(t))]
     if len(set(triples)) < len(triples):
         found.append("repetition")
     return found

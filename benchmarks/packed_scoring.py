@@ -11,9 +11,10 @@ import torch
 
 from agent.settings import load_settings
 from benchmarks.reporting import spread, write_report
-from finetune.language_model import LanguageModel, computes_bfloat16, load_language_model
+from finetune.language_model import LanguageModel, load_language_model
 from finetune.packing import pack
 from retrieval.model_source import locate_model
+from retrieval.precision import computes_bfloat16
 
 PREFIX, CANDIDATES, LENGTH, ROUNDS, SEED = 256, 20, 24, 5, 0
 

@@ -1,10 +1,10 @@
 """Load a causal language model from a Hugging Face id, a folder or a GGUF file, in the precision the machine likes."""
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig, PreTrainedModel, PreTrainedTokenizerBase
@@ -13,6 +13,7 @@ from transformers.utils import logging
 from finetune.packing import Packed, batches, collate
 from retrieval.artefacts import atomic_folder, file_fingerprint
 from retrieval.errors import ModelError
+from retrieval.precision import computes_bfloat16
 
 MAX_BATCH_TOKENS = 4096
 Precision = Literal["auto", "float32", "bfloat16"]
@@ -101,12 +102,6 @@ def _dtype(device: torch.device, precision: Precision) -> torch.dtype:
     if device.type == "cpu":
         return torch.bfloat16 if computes_bfloat16() else torch.float32
     return torch.bfloat16
-
-
-def computes_bfloat16() -> bool:
-    """Whether this processor has instructions for bfloat16."""
-    capabilities: Mapping[str, Any] = torch.cpu.get_capabilities()
-    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
 
 
 def _converted(gguf: Path, cache: Path) -> Path:

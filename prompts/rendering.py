@@ -59,6 +59,13 @@ def _expanded(shape: str) -> tuple[str, ...]:
     return tuple(sentences_of_shape)
 
 
+@cache
+def vocabulary() -> frozenset[str]:
+    """All words of the sentences themselves, in small letters, slots left out."""
+    text = " ".join(sentence for shape in _patterns() for sentence in _expanded(shape))
+    return frozenset(re.findall(r"[a-z]+", re.sub(r"\[[A-Z]+\]", " ", text).lower()))
+
+
 def sentences(shape: str, **slots: str) -> list[str]:
     """All sentences of one shape of evidence, slots filled, the plainest first, without duplicates.
 

@@ -12,6 +12,16 @@ WhyrecError                     base: the command line prints it in one line and
 └── ScoreError                  a scorer or ranker returned something unusable
 """
 
+import shlex
+from pathlib import Path
+
+DEFAULT_WORKSPACE = Path(".whyrec")
+
+
+def command(words: str, root: Path) -> str:
+    """The command a message tells people to give, for the workspace at ``root``."""
+    return f"whyrec {words}" if root == DEFAULT_WORKSPACE else f"whyrec {words} -w {shlex.quote(str(root))}"
+
 
 class WhyrecError(Exception):
     """Base of all errors that whyrec raises on purpose; the message is one sentence with a way out."""

@@ -154,6 +154,8 @@ def test_bad_requests_are_one_line(folder, arguments, code, words):
         "recommend ann --mode retrieval --alpha 0.5",
         "init",
         "init --demo movielens --items x",
+        "init --demo movielens --noun game",
+        "init one -w two --items x",
         "similar",
         "nope",
     ],
@@ -172,6 +174,29 @@ def test_a_newer_format_and_a_wrong_setting_are_refused(folder):
     one_line_error(whyrec("recommend", "ann", "-w", "ws", cwd=folder), 1, "format 99", "up to 1")
     settings.write_text(good + "[encoder]\nmodle = 'x'\n")
     one_line_error(whyrec("recommend", "ann", "-w", "ws", cwd=folder), 1, "encoder.modle")
+
+
+def test_an_environment_variable_that_names_no_setting_is_refused(folder):
+    assert init(folder).returncode == 0
+    result = whyrec("recommend", "ann", "-w", "ws", cwd=folder, env={"WHYREC_ENCODR__MODEL": "x"})
+    one_line_error(result, 1, "WHYREC_ENCODR__MODEL", "no setting")
+    wrong = whyrec("doctor", "-w", "ws", "-f", "json", cwd=folder, env={"WHYREC_LANGUAGE_MODEL__PRECISION": "odd"})
+    findings = {row["what"]: row for row in json.loads(wrong.stdout)}
+    assert wrong.returncode == 1
+    assert findings["settings"]["state"] == "wrong"
+    assert "language_model.precision" in findings["settings"]["found"]
+
+
+def test_hints_name_the_workspace_even_with_blanks(folder):
+    assert whyrec("init", "my shop", "--items", "items.csv", cwd=folder).returncode == 0
+    one_line_error(whyrec("similar", "Alien", "-w", "my shop", cwd=folder), 1, "whyrec index -w 'my shop'")
+
+
+def test_a_terminals_escapes_do_not_come_through(folder):
+    (folder / "items.csv").write_text('item_id,title,tag\n1,"A\x1b[31mlien",x\x1b[2J\n')
+    assert whyrec("init", "ws", "--items", "items.csv", cwd=folder).returncode == 0
+    row = Workspace(folder / "ws").catalog.frame.row(0)
+    assert row == ("1", "A [31mlien", "x [2J")
 
 
 def test_models_that_are_not_there_are_named_with_the_way_to_get_them(folder):

@@ -6,7 +6,7 @@ import pytest
 from planted_models import PLANTED_SETTINGS, PlantedModels
 
 from agent.evidence import Cited, Evidence, EvidenceFinder, SharedAttribute, Taste
-from agent.explanation import Explainer, UnsupportedExplanationError, _sentences
+from agent.explanation import Explainer, _sentences
 from agent.models import Models
 from agent.settings import LanguageModelSettings, Settings
 from agent.verifier import problems
@@ -18,13 +18,17 @@ ALIEN, BLADE = Cited("1", "Alien (1979)", 0.8), Cited("2", "Blade Runner (1982)"
 HORROR, SCIFI = SharedAttribute("genres", "Horror", 1.0), SharedAttribute("genres", "Sci-Fi", 0.5)
 FULL = Evidence("3", "Aliens (1986)", "cited-common", "liked", (ALIEN, BLADE), (HORROR, SCIFI))
 KNOWN = {"Horror", "Sci-Fi", "Drama", "Comedy", "War"}
-GOOD = "Because you liked Alien (1979) and Blade Runner (1982), you may enjoy Aliens (1986): it has Horror and Sci-Fi."
+GOOD = (
+    "Because you liked Alien (1979) and Blade Runner (1982), you may enjoy Aliens (1986): "
+    "it has the genres Horror and Sci-Fi."
+)
 ALL_EVIDENCE = [
     FULL,
     Evidence("3", "Aliens (1986)", "cited-common", "chose", (ALIEN,), (HORROR,)),
     Evidence("3", "Aliens (1986)", "cited", "preferred", (ALIEN,)),
     Evidence("3", "Aliens (1986)", "words", "liked", words=("horror", "space"), query="horror in space"),
     Evidence("3", "Aliens (1986)", "meaning", "liked", query="monsters"),
+    Evidence("3", "Aliens (1986)", "far", "liked", query="knitting"),
     Evidence("3", "Aliens (1986)", "unlinked", "liked"),
 ]
 
@@ -34,46 +38,80 @@ def finder(planted, planted_index):
     return EvidenceFinder(planted.catalog, planted_index.vectors)
 
 
+def liked(*items, did="liked", query="", vector=None):
+    return Taste(dict.fromkeys(items, did), query, vector)
+
+
 def test_evidence_cites_the_nearest_liked_items_and_what_all_share(finder, planted):
-    evidence = finder.find("space-5", Taste(("space-1", "space-3", "cooking-0", "western-1"), "liked"))
+    evidence = finder.find("space-5", liked("space-1", "space-3", "cooking-0", "western-1"))
     assert evidence.shape == "cited-common"
     assert {cited.item_id for cited in evidence.cited} == {"space-1", "space-3"}
     for attribute in evidence.attributes:
+        assert attribute.specificity > 0
         for item in ("space-5", "space-1", "space-3"):
             assert attribute.value in {a.value for a in planted.catalog.attributes(item)}
-    assert evidence.cited[0].similarity >= evidence.cited[1].similarity
 
 
-def test_the_most_specific_attribute_goes_before_a_common_one(finder):
-    evidence = finder.find("space-5", Taste(("space-1", "space-3"), "liked"))
-    assert [a.specificity for a in evidence.attributes] == sorted(
-        (a.specificity for a in evidence.attributes), reverse=True
-    )
-    assert "drama" not in {a.value for a in evidence.attributes[:1]}
+def test_what_the_person_likes_no_more_than_chance_is_no_reason(finder):
+    """Every second item of each topic is a drama; who likes one drama of four likes them less than chance would."""
+    evidence = finder.find("space-1", liked("cooking-0", "cooking-1", "cooking-2", "cooking-4"))
+    assert "drama" not in {attribute.value for attribute in evidence.attributes}
 
 
 def test_the_explained_item_never_speaks_for_itself(finder):
-    evidence = finder.find("space-5", Taste(("space-5", "space-4"), "liked"))
+    evidence = finder.find("space-5", liked("space-5", "space-4"))
     assert [cited.item_id for cited in evidence.cited] == ["space-4"]
 
 
-def test_words_of_the_query_in_the_text_are_the_evidence(finder):
-    evidence = finder.find("space-5", Taste(("space-4",), "liked", "a silent story about space"))
-    assert (evidence.shape, evidence.words) == ("words", ("silent", "story", "space"))
+def test_items_are_cited_together_only_when_the_same_was_done_with_them(finder):
+    evidence = finder.find("space-5", Taste({"space-4": "chose", "space-3": "liked", "space-2": "chose"}))
+    assert len({{"space-4": "chose", "space-3": "liked", "space-2": "chose"}[c.item_id] for c in evidence.cited}) == 1
+    assert evidence.did == {"space-3": "liked"}.get(evidence.cited[0].item_id, "chose")
 
 
 @pytest.mark.parametrize(
-    ("taste", "shape"),
+    ("query", "words"),
     [
-        (Taste((), "liked", "submarine"), "meaning"),
-        (Taste((), "liked"), "unlinked"),
-        (Taste(("cooking-0",), "liked"), "unlinked"),
-        (Taste(("cooking-0",), "liked", "submarine"), "meaning"),
+        ("a silent story about space", ("silent", "story", "space")),
+        ("something silent, but no space please", ("silent",)),
+        ("without space, silent", ("silent",)),
+        ("I don't want space", ()),
+        ("topics about", ()),
     ],
 )
-def test_without_a_link_nothing_is_claimed(finder, taste, shape):
-    evidence = finder.find("space-0", taste)
+def test_words_that_are_wanted_and_stand_in_the_values_are_the_evidence(finder, query, words):
+    evidence = finder.find("space-5", liked(query=query))
+    assert evidence.words == words
+    assert (evidence.shape == "words") == bool(words)
+
+
+@pytest.mark.parametrize(("near", "shape"), [(True, "meaning"), (False, "far")])
+def test_closeness_in_meaning_is_claimed_only_where_it_is(finder, planted_index, near, shape):
+    vector = planted_index.vectors(["space-5"])[0]
+    evidence = finder.find("space-5", liked(query="submarine", vector=vector if near else -vector))
     assert (evidence.shape, evidence.cited, evidence.attributes) == (shape, (), ())
+
+
+@pytest.mark.parametrize("taste", [liked(), liked("cooking-0")])
+def test_without_a_link_nothing_is_claimed(finder, taste):
+    evidence = finder.find("space-0", taste)
+    assert (evidence.shape, evidence.cited, evidence.attributes) == ("unlinked", (), ())
+
+
+@pytest.mark.parametrize(
+    ("field", "count", "common"),
+    [
+        ("genres", 1, "the genre Horror"),
+        ("genres", 2, "the genres Horror and Sci-Fi"),
+        ("categories", 1, "the category Horror"),
+        ("class", 1, "the class Horror"),
+        ("status", 1, "the status Horror"),
+        ("tv_series", 1, "the tv series Horror"),
+    ],
+)
+def test_what_is_shared_is_called_by_its_field(field, count, common):
+    attributes = tuple(SharedAttribute(field, value, 1.0) for value in ("Horror", "Sci-Fi")[:count])
+    assert Evidence("3", "Aliens", "cited-common", "liked", (ALIEN,), attributes).common == common
 
 
 @pytest.mark.parametrize("evidence", ALL_EVIDENCE, ids=lambda e: f"{e.shape}-{len(e.cited)}")
@@ -103,7 +141,7 @@ def test_the_good_sentence_is_good():
     [
         (GOOD.replace("Aliens (1986)", "this"), "'Aliens (1986)' is missing"),
         (GOOD.replace(" and Blade Runner (1982)", ""), "'Blade Runner (1982)' is missing"),
-        (GOOD.replace("Horror and ", ""), "'Horror' is missing"),
+        (GOOD.replace("Horror and ", ""), "'the genres Horror and Sci-Fi' is missing"),
         (GOOD.replace("it has", "it has Drama and"), "'Drama' is not in the evidence"),
         (GOOD.replace("it has", "like Star Wars it has"), "unknown name 'Star'"),
         (GOOD.replace("it has", "it won 3 prizes for"), "a number"),
@@ -140,13 +178,29 @@ def test_a_missing_language_model_names_the_way_without_it(planted):
         Explainer(planted.catalog, without, "film").explain([FULL])
 
 
-def test_evidence_that_no_sentence_can_state_is_an_error(planted, tmp_path):
+def test_evidence_that_no_sentence_can_state_stays_without_one(planted, tmp_path):
     odd = Evidence("3", "3", "cited", "liked", (Cited("1", "<script>", 0.9), Cited("2", "not said", 0.9)))
+    broken = Evidence("3", "C", "cited", "liked 3 <b>", (Cited("1", "A", 0.9),))
     explainer = Explainer(planted.catalog, PlantedModels(tmp_path), "film", "template")
-    broken = Evidence("3", "", "cited", "liked", (Cited("1", "\x01", 0.9),))
-    assert explainer.explain([odd])[0].text.count("<script>") == 1
-    with pytest.raises(UnsupportedExplanationError, match="can be verified"):
-        explainer.explain([broken])
+    first, second = explainer.explain([odd, broken])
+    assert first.text.count("<script>") == 1
+    assert second is None
+
+
+@pytest.mark.parametrize(
+    ("item", "cited", "attribute", "known"),
+    [
+        ("Dune", "Dune Messiah", SharedAttribute("genres", "Sci-Fi", 1.0), {"Sci-Fi"}),
+        ("Dune Messiah", "Dune", SharedAttribute("genres", "Sci-Fi", 1.0), {"Sci-Fi"}),
+        ("Dune", "Dune", SharedAttribute("genres", "Sci-Fi", 1.0), {"Sci-Fi"}),
+        ("Dune", "Hyperion", SharedAttribute("level_1", "Books 2", 1.0), {"Books 2"}),
+        ("Dune", "Hyperion", SharedAttribute("tags", "you", 1.0), {"you", "it", "It", "Because"}),
+        ("Not Without You", "Never No More", SharedAttribute("tags", "No", 1.0), {"No"}),
+    ],
+)
+def test_odd_names_do_not_stand_in_the_way_of_a_true_sentence(item, cited, attribute, known):
+    evidence = Evidence("1", item, "cited-common", "liked", (Cited("2", cited, 0.9),), (attribute,))
+    assert {text for text in _sentences(evidence) if problems(text, evidence, known)} == set()
 
 
 ATTACKS = [

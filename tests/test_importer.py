@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from retrieval.data.columns import EVENT_ROLES, ITEM_ROLES, assign_columns, parse_overrides, refuse_unused
+from retrieval.data.columns import EVENT_ROLES, ITEM_ROLES, assign_columns, for_table, parse_overrides, refuse_unused
 from retrieval.data.import_events import import_events
 from retrieval.data.import_items import import_items
 from retrieval.data.readers import Table, scan_table
@@ -66,15 +66,26 @@ def test_column_that_cannot_be_guessed_is_asked_for():
         assign_columns(["id", "x"], ITEM_ROLES, {}, "t.csv")
 
 
-@pytest.mark.parametrize("pair", ["title", "film=title", "=title"])
+@pytest.mark.parametrize("pair", ["title", "film=title", "=title", "events.title=x", "shop.title=x"])
 def test_map_must_name_a_role_and_a_column(pair):
-    with pytest.raises(InputError, match=rf"--map {pair}: write role=column, with a role out of user_id, item_id"):
+    with pytest.raises(InputError, match=rf"--map {pair}: write role=column or events.role=column, with a role"):
         parse_overrides([pair])
 
 
 def test_map_to_a_column_of_no_file_is_refused():
-    with pytest.raises(InputError, match="--map title=headline: no such column; the files have id, name, user"):
-        refuse_unused({"item_id": "id", "title": "headline"}, ["id", "name"], ["user"])
+    columns = {"items": ["id", "name"], "events": ["user"]}
+    with pytest.raises(InputError, match="--map title=headline: no such column; there are id, name, user"):
+        refuse_unused({"item_id": "id", "title": "headline"}, columns)
+    with pytest.raises(InputError, match=r"--map events\.item_id=id: no such column; there are user"):
+        refuse_unused({"events.item_id": "id"}, columns)
+
+
+def test_map_for_one_table_goes_before_map_for_both():
+    overrides = parse_overrides(["item_id=sku", "events.item_id=code"])
+    assert for_table(overrides, "items") == {"item_id": "sku"}
+    assert for_table(overrides, "events") == {"item_id": "code"}
+    with pytest.raises(InputError, match="--map item_id is given twice"):
+        parse_overrides(["item_id=a", "item_id=b"])
 
 
 def test_items_keep_their_order_and_lose_blanks_around():
@@ -225,7 +236,7 @@ def test_events_of_no_known_item_show_both_kinds_of_ids(events_of):
 
 @pytest.mark.parametrize("items", [[], ["", " "]])
 def test_table_without_usable_events_is_refused(events_of, items):
-    with pytest.raises(InputError, match=r"^log\.csv: no usable event in it$"):
+    with pytest.raises(InputError, match=r"^log\.csv: no usable event in it"):
         events_of({"user": ["u"] * len(items), "item": pl.Series(items, dtype=pl.String)}, skip_invalid=True)
 
 
@@ -269,7 +280,8 @@ def folder(tmp_path_factory):
 def test_any_items_come_back_or_are_refused(folder, rows, ending):
     written = pl.DataFrame(rows, {"id": pl.String, "title": pl.String, "about": pl.String}, orient="row")
     getattr(written, f"write_{ending}")(folder / f"items.{ending}")
-    ids, titles = (written[name].str.strip_chars().to_list() for name in ("id", "title"))
+    plain = written.with_columns(pl.all().str.replace_all(r"[\x00-\x1f\x7f-\x9f]", " ").str.strip_chars())
+    ids, titles = plain["id"].to_list(), plain["title"].to_list()
     if rows and all(ids) and all(titles) and len(set(ids)) == len(ids):
         frame, report = import_items(scan_table(folder / f"items.{ending}"), {})
         assert (frame["item_id"].to_list(), frame["title"].to_list(), report.kept) == (ids, titles, len(rows))

@@ -157,7 +157,7 @@ def test_broken_utf8_in_zstd_names_the_file(tmp_path):
 
 
 def test_row_with_too_many_fields_is_refused(tmp_path):
-    with pytest.raises(InputError, match=r"t\.csv: cannot be read as csv: found more fields"):
+    with pytest.raises(InputError, match=r"t\.csv, line 3: more fields than the header has"):
         rows_of(written(tmp_path, "t.csv", "id,title\n1,A\n2,B,C\n"))
 
 
@@ -184,3 +184,9 @@ def test_file_cut_off_while_compressed_is_refused(tmp_path, ending, compress):
     whole = compress("".join(["id,title\n", *(f"{n},{n * n}\n" for n in range(1000))]).encode())
     with pytest.raises(InputError, match="cannot be read as csv"):
         rows_of(written(tmp_path, f"t.csv{ending}", whole[:-200]))
+
+
+def test_utf_16_is_named_with_the_way_out(tmp_path):
+    (tmp_path / "t.csv").write_bytes("id,title\n1,A\n".encode("utf-16"))
+    with pytest.raises(InputError, match=r"t\.csv: is UTF-16; convert it with: iconv"):
+        scan_table(tmp_path / "t.csv")

@@ -1,11 +1,16 @@
 """The pipeline on the planted world."""
 
+import shutil
+
 import numpy as np
 import pytest
 from planted_models import PLANTED_SETTINGS, PlantedModels
 
 from agent.recommender import Recommender, Request
-from retrieval.errors import AmbiguousTitleError, InputError, UnknownItemError, UnknownUserError
+from retrieval.data.events import History
+from retrieval.data.workspace import Workspace
+from retrieval.errors import AmbiguousTitleError, IndexMismatchError, InputError, UnknownItemError, UnknownUserError
+from retrieval.text.index import ItemIndex
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +112,7 @@ def test_what_cannot_be_answered_is_one_sentence(recommender, request_, error, m
         recommender.recommend(request_)
 
 
-def test_a_user_with_dislikes_only_is_served_by_the_better_half_and_told(planted, models):
+def test_a_user_who_liked_nothing_is_served_by_what_they_preferred_and_told(planted, models):
     strict = PLANTED_SETTINGS.model_copy(
         update={"events": PLANTED_SETTINGS.events.model_copy(update={"liked_from": 9.0})}
     )
@@ -115,6 +120,24 @@ def test_a_user_with_dislikes_only_is_served_by_the_better_half_and_told(planted
     assert set(ids(answer)) == {"space-4", "space-5"}
     assert any("no event of this user reaches 9" in note for note in answer.notes)
     assert "preferred" in answer.rows[0].explanation.text
+
+
+def test_what_one_value_was_given_to_is_not_called_preferred(recommender):
+    liked, did, notes = recommender._liked(History(("space-0", "space-1"), (1.0, 1.0)))
+    assert (liked, did) == (("space-0", "space-1"), "rated")
+    assert "everything they rated" in notes[0]
+
+
+def test_an_index_that_is_not_complete_is_refused(planted_root, models, tmp_path):
+    root = shutil.copytree(planted_root, tmp_path / "half done")
+    ItemIndex(root / "index", models.encoder_fingerprint).delete(["space-0"])
+    with pytest.raises(IndexMismatchError, match=r"holds 17 items, the catalog 18; .* whyrec index -w '.*half done'"):
+        Recommender(Workspace(root), PLANTED_SETTINGS, models).recommend(Request("user-0"))
+
+
+def test_nothing_similar_within_the_filter_is_an_error(recommender):
+    with pytest.raises(InputError, match="no other item fits the filter"):
+        recommender.similar("Moon Base", k=5, where="year > 3000")
 
 
 def test_explanations_come_with_true_evidence(recommender):
@@ -129,8 +152,15 @@ def test_explanations_come_with_true_evidence(recommender):
 
 def test_an_item_is_explained_by_title_and_by_id(recommender):
     by_title = recommender.explain(Request("user-0"), "Silent Planet")
-    assert by_title == recommender.explain(Request("user-0"), "space-5")
-    assert by_title.evidence.item_id == "space-5"
+    assert by_title.rows == recommender.explain(Request("user-0"), "space-5").rows
+    assert by_title.rows[0].explanation.evidence.item_id == "space-5"
+    assert by_title.notes == []
+
+
+def test_explaining_an_item_that_the_user_has_had_says_so(recommender):
+    assert recommender.explain(Request("user-0"), "space-0").notes == [
+        "this user has had Star Voyage (1980) already (value 5)"
+    ]
 
 
 def test_similar_items_share_the_topic_and_leave_the_item_out(recommender):

@@ -117,11 +117,15 @@ def test_existing_workspace_is_refused_and_kept(root):
     assert content(root) == before
 
 
-def test_replacing_starts_anew(root):
+def test_replacing_imports_the_data_anew_and_keeps_settings_and_index(root):
     (root / "index").mkdir()
     (root / "index" / "old").write_text("old")
+    settings = root / "whyrec.toml"
+    settings.write_text(settings.read_text().replace("liked_from = ", "liked_from = 1"))
+    before = settings.read_text()
     create_workspace(root, ITEMS, None, replace=True)
-    assert not (root / "index").exists()
+    assert (root / "index" / "old").read_text() == "old"
+    assert settings.read_text() == before
     assert Workspace(root).events().collect().height == 0
     assert [path.name for path in root.parent.iterdir()] == ["shop"]
 
@@ -230,9 +234,17 @@ def test_history_spans_all_parts(root):
 
 
 @pytest.mark.parametrize(
-    ("values", "liked_from"), [([1.0], 1.0), ([1, 2, 3], 2.0), ([3, 3, 4, 4], 4.0), ([5, 1, 1, 1], 1.0), ([2, 4], 4.0)]
+    ("values", "liked_from"),
+    [([1.0], 1.0), ([1, 2, 3], 2.0), ([3, 3, 4, 4], 4.0), ([5, 1, 1, 1], 5.0), ([0, 0, 0, 1], 1.0)],
 )
-def test_liked_from_is_the_upper_median_of_the_values(tmp_path, values, liked_from):
+def test_liked_from_is_the_upper_median_and_never_a_dislike(tmp_path, values, liked_from):
     events = {"user": ["u"] * len(values), "item": ["a"] * len(values), "rating": [float(value) for value in values]}
     items = Table(pl.LazyFrame({"id": ["a"], "title": ["A"]}), "items")
     assert create_workspace(tmp_path / "ws", items, Table(pl.LazyFrame(events), "events")).liked_from == liked_from
+
+
+def test_liked_from_of_many_different_values_is_more_than_the_least(tmp_path):
+    plays = [1.0] * 60 + [float(count) for count in range(2, 42)]
+    events = pl.LazyFrame({"user": ["u"] * 100, "item": ["a"] * 100, "plays": plays})
+    items = Table(pl.LazyFrame({"id": ["a"], "title": ["A"]}), "items")
+    assert create_workspace(tmp_path / "ws", items, Table(events, "events")).liked_from == 2.0

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+UNFOLDED = 1_000
 messages = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
@@ -50,8 +52,8 @@ def progress(label: str, total: int) -> Iterator[Progress]:
         yield bar
 
 
-def print_rows(rows: Sequence[Mapping[str, Any]], form: Format, table: Table | None = None) -> None:
-    """Print rows on stdout. ``table`` is how they look as a table; by default one column for each key."""
+def print_rows(rows: Sequence[Mapping[str, Any]], form: Format, *tables: Table) -> None:
+    """Print rows on stdout. ``tables`` are how they look to people; by default one with a column for each key."""
     if form is Format.json:
         print(json.dumps(list(rows), ensure_ascii=False, indent=1))
     elif form is Format.ndjson:
@@ -60,16 +62,23 @@ def print_rows(rows: Sequence[Mapping[str, Any]], form: Format, table: Table | N
     elif form is Format.csv:
         sys.stdout.write(_as_csv(rows))
     else:
-        Console(highlight=False).print(table if table is not None else _as_table(rows))
+        # Off a terminal nothing is folded, unless a width was asked for.
+        wide = None if sys.stdout.isatty() or "COLUMNS" in os.environ else UNFOLDED
+        console = Console(highlight=False, width=wide)
+        for place, table in enumerate(tables or [_as_table(rows)]):
+            if place > 0:
+                console.print()
+            console.print(table)
 
 
 def _as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
     out = io.StringIO()
+    names = list(dict.fromkeys(name for row in rows for name in row))
     flat = [
         {k: json.dumps(v, ensure_ascii=False) if isinstance(v, (list, dict)) else v for k, v in r.items()} for r in rows
     ]
     if flat:
-        writer = csv.DictWriter(out, fieldnames=list(flat[0]), lineterminator="\n")
+        writer = csv.DictWriter(out, fieldnames=names, lineterminator="\n")
         writer.writeheader()
         writer.writerows(flat)
     return out.getvalue()

@@ -11,7 +11,7 @@ from agent.cli.options import DEFAULT_WORKSPACE, FormatOption, WorkspaceOption
 def doctor(workspace: WorkspaceOption = DEFAULT_WORKSPACE, form: FormatOption = Format.table) -> None:
     """Check versions, machine, models and workspace; each line says ok, or what to do.
 
-    Exits with 1 when something is missing or wrong.
+    Exits with 1 when something is missing, stale or wrong.
 
     Example:  whyrec doctor --format json
     """
@@ -19,5 +19,5 @@ def doctor(workspace: WorkspaceOption = DEFAULT_WORKSPACE, form: FormatOption = 
 
     findings = diagnose(workspace, Path.cwd())
     print_rows([finding.as_row() for finding in findings], form)
-    if any(finding.state in ("missing", "wrong") for finding in findings):
+    if any(finding.state in ("missing", "stale", "wrong") for finding in findings):
         raise typer.Exit(1)

@@ -1,15 +1,18 @@
 """`whyrec explain`."""
 
-from dataclasses import asdict
-from typing import Annotated
+import math
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 from rich.text import Text
 
-from agent.cli.console import Format, print_rows
+from agent.cli.console import Format, note, print_rows
 from agent.cli.options import DEFAULT_WORKSPACE, FormatOption, WorkspaceOption, open_workspace
-from agent.cli.recommend import WriterChoice, WriterOption
+from agent.cli.recommend import WriterChoice, WriterOption, as_row
+
+if TYPE_CHECKING:
+    from agent.recommender import Recommended
 
 
 def explain(
@@ -28,17 +31,25 @@ def explain(
 
     opened = open_workspace(workspace)
     recommender = Recommender(opened.workspace, opened.settings, Models(opened.settings))
-    explanation = recommender.explain(Request(user, writer=writer.value), item)
-    row = {"user": user, **asdict(explanation)}
+    answer = recommender.explain(Request(user, writer=writer.value), item)
+    for message in answer.notes:
+        note(message)
+    print_rows([as_row(row) for row in answer.rows], form, *[as_table(row) for row in answer.rows])
+
+
+def as_table(row: "Recommended") -> Table:
+    """The sentence and what stands behind it."""
     table = Table(box=None, pad_edge=False, show_header=False)
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
-    evidence = explanation.evidence
-    table.add_row("why", Text(explanation.text, style="bold"))
-    table.add_row("written by", {"lm": "the language model", "template": "the template"}[explanation.written_by])
+    if row.explanation is None:
+        return table
+    evidence = row.explanation.evidence
+    table.add_row("why", Text(row.explanation.text, style="bold"))
+    table.add_row("written by", {"lm": "the language model", "template": "the template"}[row.explanation.written_by])
     for cited in evidence.cited:
         table.add_row(evidence.did, Text(f"{cited.label} [{cited.item_id}], text similarity {cited.similarity:.2f}"))
     for attribute in evidence.attributes:
-        more = f"{2.718281828**attribute.specificity:.1f} times as frequent in what the user {evidence.did}"
-        table.add_row("shared", Text(f"{attribute.field}: {attribute.value}, {more} as in the catalog"))
-    print_rows([row], form, table)
+        times = f"{math.exp(attribute.specificity):.1f} times as frequent in what the user {evidence.did}"
+        table.add_row("shared", Text(f"{attribute.field}: {attribute.value}, {times} as in the catalog"))
+    return table

@@ -1,6 +1,6 @@
 """`whyrec init`."""
 
-import shlex
+import os
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -10,6 +10,7 @@ import typer
 from agent.cli.console import say
 from agent.cli.options import DEFAULT_WORKSPACE
 from retrieval.data.import_report import ImportReport
+from retrieval.errors import command
 
 
 class Demo(StrEnum):
@@ -32,15 +33,18 @@ def init(
     column_map: Annotated[
         list[str] | None, typer.Option("--map", help="Name a column, such as item_id=asin. Can be repeated.")
     ] = None,
-    noun: Annotated[str, typer.Option(help="What an item is called in explanations.")] = "item",
+    noun: Annotated[
+        str | None, typer.Option(help="What an item is called in explanations.", show_default="item")
+    ] = None,
     skip_invalid: Annotated[
         bool, typer.Option("--skip-invalid", help="Leave out rows that cannot be used, and count them.")
     ] = False,
     replace: Annotated[
-        bool, typer.Option("--replace", help="Replace a workspace that is there, index included.")
+        bool, typer.Option("--replace", help="Import the data of a workspace anew; its settings and index stay.")
     ] = False,
     workspace_option: Annotated[
-        Path | None, typer.Option("--workspace", "-w", envvar="WHYREC_WORKSPACE", help="The same as WORKSPACE.")
+        Path | None,
+        typer.Option("--workspace", "-w", help="The same as WORKSPACE, which WHYREC_WORKSPACE stands in for."),
     ] = None,
 ) -> None:
     """Make a workspace from your files, or from a packaged data set.
@@ -49,14 +53,16 @@ def init(
     """
     if (demo is None) == (items is None):
         raise typer.BadParameter("give --items FILE (and --events FILE), or --demo movielens")
-    if demo is not None and (events is not None or column_map):
-        raise typer.BadParameter("--demo brings its own events and columns")
+    if demo is not None and (events is not None or column_map or noun is not None):
+        raise typer.BadParameter("--demo brings its own events, columns and noun")
+    if workspace and workspace_option and workspace != workspace_option:
+        raise typer.BadParameter(f"two workspaces are named: {workspace} and {workspace_option}")
     from retrieval.data.columns import parse_overrides
     from retrieval.data.demo import movielens_small
     from retrieval.data.readers import scan_table
     from retrieval.data.workspace import create_workspace
 
-    root = workspace or workspace_option or DEFAULT_WORKSPACE
+    root = workspace or workspace_option or Path(os.environ.get("WHYREC_WORKSPACE", DEFAULT_WORKSPACE))
     if items is not None:
         tables = scan_table(items), scan_table(events) if events else None
     else:
@@ -65,17 +71,16 @@ def init(
         root,
         *tables,
         overrides=parse_overrides(column_map or []),
-        noun=noun,
+        noun=noun or "item",
         skip_invalid=skip_invalid,
         replace=replace,
     )
     _report("items", imported.items)
     if imported.events:
         _report("events", imported.events)
-        liked = f"liked from {imported.liked_from:g} up (the upper median)"
+        liked = f"liked from {imported.liked_from:g} up"
         say(f"  {imported.users:,} users; times: {imported.times}; {liked}")
-    where = "" if root == DEFAULT_WORKSPACE else f" -w {shlex.quote(str(root))}"
-    say(f"Workspace {root} is ready. Next: whyrec index{where}")
+    say(f"Workspace {root} is ready. Next: {command('index', root)}")
 
 
 def _report(name: str, report: ImportReport) -> None:

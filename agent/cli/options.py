@@ -9,8 +9,7 @@ import typer
 from agent.cli.console import Format
 from agent.settings import Settings, load_settings
 from retrieval.data.workspace import Workspace
-
-DEFAULT_WORKSPACE = Path(".whyrec")
+from retrieval.errors import DEFAULT_WORKSPACE
 
 WorkspaceOption = Annotated[
     Path, typer.Option("--workspace", "-w", envvar="WHYREC_WORKSPACE", help="The workspace folder.")
@@ -38,3 +37,14 @@ def open_workspace(root: Path) -> Opened:
     """
     workspace = Workspace(root)
     return Opened(workspace, load_settings(workspace.settings_path))
+
+
+__all__ = [
+    "DEFAULT_WORKSPACE",
+    "CountOption",
+    "FormatOption",
+    "Opened",
+    "WhereOption",
+    "WorkspaceOption",
+    "open_workspace",
+]

@@ -1,5 +1,6 @@
 """`whyrec recommend`."""
 
+from dataclasses import asdict
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -81,34 +82,29 @@ def recommend(
     answer = Recommender(opened.workspace, opened.settings, Models(opened.settings)).recommend(request)
     for message in answer.notes:
         note(message)
-    print_rows([as_row(row) for row in answer.rows], form, as_table(answer.rows))
+    print_rows([as_row(row) for row in answer.rows], form, *as_tables(answer.rows))
     if verbose:
         say("  ".join(f"{stage} {seconds:.2f} s" for stage, seconds in answer.seconds.items()))
 
 
 def as_row(row: "Recommended") -> dict[str, Any]:
-    """A row as plain data."""
-    data: dict[str, Any] = {
-        "place": row.place,
-        "item_id": row.item_id,
-        "title": row.label,
-        "score": round(row.score, 6),
-        "stages": {stage: round(score, 6) for stage, score in row.stages.items()},
-    }
+    """A row as plain data; what was not asked for is left out."""
+    data: dict[str, Any] = {"place": row.place, "item_id": row.item_id, "title": row.label}
+    if row.score is not None:
+        data["score"] = round(row.score, 6)
+        data["stages"] = {stage: round(score, 6) for stage, score in row.stages.items()}
     if row.explanation is not None:
-        from dataclasses import asdict
-
         data["explanation"] = row.explanation.text
         data["written_by"] = row.explanation.written_by
         data["evidence"] = asdict(row.explanation.evidence)
     return data
 
 
-def as_table(rows: "list[Recommended]") -> Table:
-    """Rows for people: an explanation stands below its title."""
+def as_tables(rows: "list[Recommended]") -> list[Table]:
+    """Rows for people: a table, and a list of the explanations where there are any."""
     table = Table(box=None, pad_edge=False)
     table.add_column("#", justify="right")
-    table.add_column("title", overflow="fold", ratio=1)
+    table.add_column("title", overflow="fold", style="bold")
     table.add_column("id", justify="right", overflow="fold", max_width=16)
     table.add_column("score", justify="right", no_wrap=True)
     ranked = any("rank" in row.stages for row in rows)
@@ -116,14 +112,16 @@ def as_table(rows: "list[Recommended]") -> Table:
         table.add_column("LM", justify="right", no_wrap=True)
     table.add_column("by", overflow="fold")
     for row in rows:
-        title = Text(row.label, style="bold")
-        if row.explanation is not None:
-            title.append("\n" + row.explanation.text, style="not bold dim")
-            if row.explanation.written_by == "template":
-                title.append(" (template)", style="not bold italic dim")
-        cells = [Text(str(row.place)), title, Text(row.item_id), Text(f"{row.score:.3f}")]
+        cells = [str(row.place), row.label, row.item_id, f"{row.score:.3f}"]
         if ranked:
-            cells.append(Text(f"{row.stages['rank']:.2f}" if "rank" in row.stages else ""))
+            cells.append(f"{row.stages['rank']:.2f}" if "rank" in row.stages else "")
         used = ["retrieve", "rank"] if "fuse" in row.stages else ["retrieve"]
-        table.add_row(*cells, Text("+".join(used)))
-    return table
+        table.add_row(*map(Text, [*cells, "+".join(used)]))
+    reasons = Table(box=None, pad_edge=False, show_header=False)
+    reasons.add_column(justify="right")
+    reasons.add_column(overflow="fold")
+    for row in rows:
+        if row.explanation is not None:
+            by = " (template)" if row.explanation.written_by == "template" else ""
+            reasons.add_row(Text(str(row.place)), Text(row.explanation.text + by))
+    return [table, reasons] if reasons.row_count else [table]

@@ -13,7 +13,7 @@ from agent.cli.options import (
     WorkspaceOption,
     open_workspace,
 )
-from agent.cli.recommend import as_row, as_table
+from agent.cli.recommend import as_row, as_tables
 
 
 def similar(
@@ -32,4 +32,4 @@ def similar(
 
     opened = open_workspace(workspace)
     answer = Recommender(opened.workspace, opened.settings, Models(opened.settings)).similar(item, k, where)
-    print_rows([as_row(row) for row in answer.rows], form, as_table(answer.rows))
+    print_rows([as_row(row) for row in answer.rows], form, *as_tables(answer.rows))

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +14,7 @@ import polars as pl
 from retrieval.errors import UnknownItemError
 
 LABEL_LENGTH = 80
+WORD = re.compile(r"[^\W\d_]{3,}")
 _BLANKS = re.compile(r"[\s\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]+")
 
 Scalar = str | int | float | bool
@@ -72,19 +74,31 @@ class Catalog:
         return _title_and_year(self._rows[self.row(item_id)], LABEL_LENGTH)
 
     def text(self, item_id: str) -> str:
-        """The item's text, for encoders, language models and word matching: the one definition.
+        """The item's text, for encoders and language models: the one definition.
 
         The title with the year where there is one, then every text field as ``Field: value``; lists joined by
         commas. Other numbers and links stay out.
         """
         record = self._rows[self.row(item_id)]
         parts = [_title_and_year(record)]
+        for name, values in self._said(record):
+            parts.append(f"{name.replace('_', ' ').capitalize()}: {_one_line(', '.join(values))}")
+        return ". ".join(parts)
+
+    def words(self, item_id: str) -> frozenset[str]:
+        """The words of the title and of the text fields' values, in small letters, without the fields' names."""
+        record = self._rows[self.row(item_id)]
+        said = [str(record["title"]), *(value for _, values in self._said(record) for value in values)]
+        return frozenset(WORD.findall(" ".join(said).casefold()))
+
+    def _said(self, record: dict[str, Any]) -> Iterator[tuple[str, list[str]]]:
+        """Each text field with its values; links say nothing."""
         for name in self._text_fields:
             value = record[name]
-            spoken = ", ".join(value) if isinstance(value, list) else value
-            if spoken and not spoken.startswith(("http://", "https://")):
-                parts.append(f"{name.replace('_', ' ').capitalize()}: {_one_line(spoken)}")
-        return ". ".join(parts)
+            values = value if isinstance(value, list) else [value]
+            kept = [entry for entry in values if entry and not entry.startswith(("http://", "https://"))]
+            if kept:
+                yield name, kept
 
     def metadata(self, item_id: str) -> Metadata:
         """All fields that have a value, for filters; empty lists and missing values are left out."""
@@ -93,13 +107,8 @@ class Catalog:
 
     def attributes(self, item_id: str) -> list[Attribute]:
         """The facts that may be shared with another item: values of text fields, in the order of the data."""
-        record = self._rows[self.row(item_id)]
-        found = []
-        for name in self._text_fields:
-            value = record[name]
-            values = value if isinstance(value, list) else [value]
-            found += [Attribute(name, v) for v in values if v and len(v) <= LABEL_LENGTH]
-        return found
+        said = self._said(self._rows[self.row(item_id)])
+        return [Attribute(name, value) for name, values in said for value in values if len(value) <= LABEL_LENGTH]
 
     def content_hash(self, item_id: str) -> str:
         """16 hexadecimal digits that change when the item's text or metadata change."""

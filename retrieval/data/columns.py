@@ -18,19 +18,30 @@ REQUIRED = ("item_id", "title", "user_id")
 
 
 def parse_overrides(pairs: list[str]) -> dict[str, str]:
-    """Turn ``["item_id=asin"]`` into ``{"item_id": "asin"}``.
+    """Turn ``["title=name", "events.item_id=asin"]`` into a dict; ``items.`` or ``events.`` means that table alone.
 
     Raises:
-        InputError: a pair without ``=`` or with a role that does not exist.
+        InputError: a pair without ``=``, with a role that does not exist, or for a role that was mapped before.
     """
-    overrides = {}
-    roles = {**EVENT_ROLES, **ITEM_ROLES}
+    overrides: dict[str, str] = {}
+    known = {"": {**EVENT_ROLES, **ITEM_ROLES}, "items": ITEM_ROLES, "events": EVENT_ROLES}
     for pair in pairs:
-        role, separator, column = pair.partition("=")
-        if not separator or role not in roles:
-            raise InputError(f"--map {pair}: write role=column, with a role out of {', '.join(roles)}")
-        overrides[role] = column
+        target, separator, column = pair.partition("=")
+        table, _, role = target.rpartition(".")
+        if not separator or role not in known.get(table, {}):
+            roles = ", ".join(known[""])
+            raise InputError(f"--map {pair}: write role=column or events.role=column, with a role out of {roles}")
+        if target in overrides:
+            raise InputError(f"--map {target} is given twice; write items.{role}=… and events.{role}=…")
+        overrides[target] = column
     return overrides
+
+
+def for_table(overrides: dict[str, str], table: str) -> dict[str, str]:
+    """The overrides that apply to ``items`` or ``events``, by role; one for this table alone goes first."""
+    general = {target: column for target, column in overrides.items() if "." not in target}
+    own = {target.partition(".")[2]: c for target, c in overrides.items() if target.startswith(f"{table}.")}
+    return general | own
 
 
 def assign_columns(
@@ -57,13 +68,14 @@ def assign_columns(
     return assigned
 
 
-def refuse_unused(overrides: dict[str, str], *tables: list[str]) -> None:
-    """Refuse a ``--map`` whose column is in none of the files.
+def refuse_unused(overrides: dict[str, str], columns: dict[str, list[str]]) -> None:
+    """Refuse a ``--map`` whose column is in none of the tables it is for; ``columns`` gives each table's.
 
     Raises:
         InputError: names the column and the columns that are there.
     """
-    present = [name for names in tables for name in names]
-    for role, column in overrides.items():
+    for target, column in overrides.items():
+        table = target.partition(".")[0] if "." in target else None
+        present = [name for key, names in columns.items() if table in (None, key) for name in names]
         if column not in present:
-            raise InputError(f"--map {role}={column}: no such column; the files have {', '.join(present)}")
+            raise InputError(f"--map {target}={column}: no such column; there are {', '.join(present)}")

@@ -4,6 +4,7 @@ import re
 
 import polars as pl
 
+from retrieval.data.import_report import without_controls
 from retrieval.errors import InputError
 
 _LIST_SHARE = 0.1  # a text column becomes a list when at least this share of its values holds a bar
@@ -47,7 +48,8 @@ def _tidy(series: pl.Series) -> pl.Series | None:
     if isinstance(kind, pl.List):
         return _tidy_list(series)
     if kind == pl.String or isinstance(kind, (pl.Categorical, pl.Enum)):
-        return _tidy_text(series.cast(pl.String).str.strip_chars())
+        text = without_controls(pl.lit(series.cast(pl.String))).str.strip_chars()
+        return _tidy_text(pl.select(text.alias(series.name)).to_series())
     return pl.Series(series.name, [None] * len(series), pl.String) if kind == pl.Null else None
 
 
@@ -92,5 +94,5 @@ def _tidy_list(series: pl.Series) -> pl.Series | None:
 
 def _trimmed(series: pl.Series) -> pl.Series:
     """A list of text without blanks around its entries and without empty ones."""
-    stripped = series.list.eval(pl.element().str.strip_chars())
+    stripped = series.list.eval(without_controls(pl.element()).str.strip_chars())
     return stripped.list.eval(pl.element().filter(pl.element().is_not_null() & (pl.element() != "")))

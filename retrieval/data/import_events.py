@@ -103,8 +103,9 @@ def _without_invalid(raw: Table, frame: pl.LazyFrame, report: ImportReport, skip
 
 
 def _nothing_kept(raw: Table, events: pl.LazyFrame, items: pl.DataFrame, report: ImportReport) -> str:
-    if UNKNOWN_ITEM not in report.left_out:
-        return f"{raw.source}: no usable event in it"
+    if list(report.left_out) != [UNKNOWN_ITEM]:
+        reasons = "; ".join(f"{count:,} with {reason}" for reason, count in report.left_out.items())
+        return f"{raw.source}: no usable event in it" + (f" ({reasons})" if reasons else "")
     example = raw.collect(events.select("item_id").head(1)).item()
     return (
         f"{raw.source}: none of the {report.rows:,} events names an item of the catalog "

@@ -40,7 +40,12 @@ def identifier(name: str, kinds: pl.Schema) -> pl.Expr:
     return pl.coalesce(whole.cast(pl.String), column(name).cast(pl.String))
 
 
+def without_controls(text: pl.Expr) -> pl.Expr:
+    """Text in which control characters, such as a terminal's escape, are blanks."""
+    return text.str.replace_all(r"[\x00-\x1f\x7f-\x9f]", " ")
+
+
 def blank_to_null(text: pl.Expr) -> pl.Expr:
-    """Text without blanks around it; null where nothing is left."""
-    stripped = text.str.strip_chars()
+    """Text without control characters and without blanks around it; null where nothing is left."""
+    stripped = without_controls(text).str.strip_chars()
     return pl.when(stripped != "").then(stripped)

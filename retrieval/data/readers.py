@@ -1,8 +1,11 @@
 """Open a table in any of the formats people have, lazily, so that memory stays bounded."""
 
+import csv
 import gzip
+import io
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import polars as pl
 
@@ -49,6 +52,8 @@ def scan_table(path: Path) -> Table:
         raise InputError(f"{path}: no such file")
     if path.stat().st_size == 0:
         raise InputError(f"{path}: the file is empty")
+    if _format(path) != ".parquet" and _head(path).startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise InputError(f"{path}: is UTF-16; convert it with: iconv -f UTF-16 -t UTF-8")
     frame = _scan(path)
     try:
         names = frame.collect_schema().names()
@@ -59,9 +64,15 @@ def scan_table(path: Path) -> Table:
 
 def unreadable(path: Path, error: Exception) -> InputError:
     """The error to raise when polars cannot read on in ``path``; it names the line where that can be found."""
-    line = _first_broken_line(path) if "utf-8" in str(error).lower() or "utf8" in str(error).lower() else None
-    if line is not None:
-        return InputError(f"{path}, line {line}: not valid UTF-8; convert the file, for instance with iconv")
+    told = str(error).lower()
+    if "utf-8" in told or "utf8" in told:
+        line = _first_broken_line(path)
+        if line is not None:
+            return InputError(f"{path}, line {line}: not valid UTF-8; convert the file, for instance with iconv")
+    if "more fields" in told and _format(path) in (".csv", ".tsv"):
+        line = _first_long_line(path)
+        if line is not None:
+            return InputError(f"{path}, line {line}: more fields than the header has; is a text without quotes?")
     reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     return InputError(f"{path}: cannot be read as {_format(path)[1:]}: {reason[:200]}")
 
@@ -99,14 +110,41 @@ def _without_types(frame: pl.LazyFrame, names: list[str]) -> pl.LazyFrame:
     return frame.select(columns)
 
 
+def _opened(path: Path) -> IO[bytes]:
+    return gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")  # type: ignore[return-value]
+
+
+def _readable_lines(path: Path) -> bool:
+    return path.is_file() and path.suffix != ".zst" and _format(path) != ".parquet"
+
+
+def _head(path: Path) -> bytes:
+    try:
+        with _opened(path) as file:
+            return file.read(2)
+    except (OSError, EOFError):
+        return b""  # polars says what is wrong with it
+
+
 def _first_broken_line(path: Path) -> int | None:
     """The number of the first line (from 1) that is not UTF-8, or None where this cannot be told."""
-    if path.suffix == ".zst" or _format(path) == ".parquet" or not path.is_file():
+    if not _readable_lines(path):
         return None
-    with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as lines:
+    with _opened(path) as lines:
         for number, line in enumerate(lines, start=1):
             try:
                 line.decode("utf-8")
             except UnicodeDecodeError:
                 return number
     return None
+
+
+def _first_long_line(path: Path) -> int | None:
+    """The number of the first line whose record has more fields than the header, or None where this cannot be told."""
+    if not _readable_lines(path):
+        return None
+    with _opened(path) as file:
+        text = io.TextIOWrapper(file, encoding="utf-8", errors="replace", newline="")
+        records = csv.reader(text, delimiter="," if _format(path) == ".csv" else "\t")
+        fields = len(next(records, []))
+        return next((records.line_num for record in records if len(record) > fields), None)

@@ -1,6 +1,8 @@
 """The folder that holds everything: settings, items, events, index and models."""
 
 import json
+import os
+import shutil
 import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,18 +15,19 @@ from filelock import FileLock, Timeout
 
 from retrieval.artefacts import atomic_folder, write_parquet
 from retrieval.data.catalog import Catalog
-from retrieval.data.columns import EVENT_ROLES, ITEM_ROLES, assign_columns, refuse_unused
+from retrieval.data.columns import EVENT_ROLES, ITEM_ROLES, assign_columns, for_table, refuse_unused
 from retrieval.data.events import History, read_history
 from retrieval.data.import_events import import_events
 from retrieval.data.import_items import import_items
 from retrieval.data.import_report import ImportReport
 from retrieval.data.readers import Table
-from retrieval.errors import UnknownUserError, WorkspaceError
+from retrieval.errors import UnknownUserError, WorkspaceError, command
 
 FORMAT_VERSION = 1
+SCALE = 20
 
 _SETTINGS = """\
-# Settings of this workspace; `whyrec doctor` shows all that can be set. Environment variables (WHYREC_...) and
+# Settings of this workspace; `whyrec doctor` lists all that can be set. Environment variables (WHYREC_...) and
 # options on the command line go before these.
 format_version = {format_version}
 
@@ -32,7 +35,7 @@ format_version = {format_version}
 noun = {noun}          # what an item is called in explanations
 
 [events]
-liked_from = {liked_from}        # an event of at least this value counts as liked (at first: the upper median)
+liked_from = {liked_from}        # an event of at least this value counts as liked (at first found from the data)
 verb = {verb}        # what such an event says in explanations: liked, or chose where the events have no rating
 """
 
@@ -60,7 +63,7 @@ class Workspace:
         self.root = root
         self.settings_path = root / "whyrec.toml"
         if not self.settings_path.is_file():
-            raise WorkspaceError(f"{root} is not a workspace; make one with: whyrec init {root} --demo movielens")
+            raise WorkspaceError(f"{root} is not a workspace; make one with: {command('init --demo movielens', root)}")
         version = self._settings().get("format_version")
         if type(version) is not int or version < 1:
             raise WorkspaceError(f"{self.settings_path} has no usable format_version; restore it from a backup")
@@ -70,7 +73,6 @@ class Workspace:
                 "update it: pip install --upgrade whyrec"
             )
         self.index_path = root / "index"
-        self.models_path = root / "models"
         self.items_path = root / "data" / "items.parquet"
         self.events_path = root / "data" / "events"
 
@@ -162,6 +164,8 @@ def create_workspace(
 ) -> Imported:
     """Import the tables into a new workspace at ``root``; on any error nothing is left there.
 
+    With ``replace`` the data are imported anew and settings, index and models stay.
+
     Raises:
         InputError: the tables cannot be used (`import_items`, `import_events`).
         WorkspaceError: something is at ``root`` already and ``replace`` is false, or ``replace`` and no workspace.
@@ -172,51 +176,81 @@ def create_workspace(
     if occupied and not (root / "whyrec.toml").is_file():
         raise WorkspaceError(f"{root} holds other files; choose another place for the workspace")
     if occupied and not replace:
-        raise WorkspaceError(f"{root} is a workspace already; add --replace to make it anew, index and models included")
+        raise WorkspaceError(
+            f"{root} is a workspace already; add --replace to import the data anew (settings and index stay)"
+        )
     overrides = overrides or {}
     _check_overrides(items, events, overrides)
     with atomic_folder(root, replace=replace) as folder:
         imported = _import(folder, items, events, overrides, skip_invalid)
-        settings = _SETTINGS.format(
-            format_version=FORMAT_VERSION,
-            noun=json.dumps(noun, ensure_ascii=False),
-            liked_from=round(imported.liked_from, 6),
-            verb='"chose"' if imported.events and "value" not in imported.events.columns else '"liked"',
-        )
-        (folder / "whyrec.toml").write_text(settings, encoding="utf-8")
+        if occupied:
+            _keep(root, folder)
+        else:
+            (folder / "whyrec.toml").write_text(_settings_text(imported, noun), encoding="utf-8")
         (folder / "data" / "import.json").write_text(json.dumps(asdict(imported), indent=1), encoding="utf-8")
     return imported
 
 
+def _settings_text(imported: Imported, noun: str) -> str:
+    implicit = imported.events is not None and "value" not in imported.events.columns
+    return _SETTINGS.format(
+        format_version=FORMAT_VERSION,
+        noun=json.dumps(noun, ensure_ascii=False),
+        liked_from=round(imported.liked_from, 6),
+        verb=json.dumps("chose" if implicit else "liked"),
+    )
+
+
+def _keep(old: Path, new: Path) -> None:
+    """Take everything but the data along, as hard links: nothing is lost if the process ends half-way."""
+    for path in old.iterdir():
+        if path.name == "data" or path.name.startswith("."):
+            continue
+        if path.is_dir():
+            shutil.copytree(path, new / path.name, copy_function=os.link)
+        else:
+            (new / path.name).hardlink_to(path)
+
+
 def _check_overrides(items: Table, events: Table | None, overrides: dict[str, str]) -> None:
     """Refuse wrong columns before anything is read."""
-    tables = [items.columns(), *([events.columns()] if events else [])]
-    refuse_unused(overrides, *tables)
-    assign_columns(tables[0], ITEM_ROLES, overrides, items.source)
+    columns = {"items": items.columns(), **({"events": events.columns()} if events else {})}
+    refuse_unused(overrides, columns)
+    assign_columns(columns["items"], ITEM_ROLES, for_table(overrides, "items"), items.source)
     if events:
-        assign_columns(tables[1], EVENT_ROLES, overrides, events.source)
+        assign_columns(columns["events"], EVENT_ROLES, for_table(overrides, "events"), events.source)
 
 
 def _import(
     folder: Path, items: Table, events: Table | None, overrides: dict[str, str], skip_invalid: bool
 ) -> Imported:
     (folder / "data" / "events").mkdir(parents=True)
-    frame, items_report = import_items(items, overrides, skip_invalid=skip_invalid)
+    frame, items_report = import_items(items, for_table(overrides, "items"), skip_invalid=skip_invalid)
     write_parquet(frame.lazy(), folder / "data" / "items.parquet")
     if events is None:
         return Imported(items_report, None, "none", 1.0, 0)
     part = folder / "data" / "events" / "part-00000.parquet"
-    report, times = import_events(events, overrides, frame, part, skip_invalid=skip_invalid)
+    columns = for_table(overrides, "events")
+    report, times = import_events(events, columns, frame, part, skip_invalid=skip_invalid)
     written = pl.scan_parquet(part)
     users = written.select("user_id").unique().select(pl.len()).collect(engine="streaming").item()
-    return Imported(items_report, report, times.kind, _upper_median(written), users)
+    return Imported(items_report, report, times.kind, _liked_from(written), users)
 
 
-def _upper_median(events: pl.LazyFrame) -> float:
-    """The largest value that at most half of the events lie below, from counts: ratings have few different values."""
-    counts = events.group_by("value").len().collect(engine="streaming").sort("value")
+def _liked_from(events: pl.LazyFrame) -> float:
+    """The upper median of the values: the largest that at most half of the events lie below.
+
+    It must be more than the least value and, on a rating scale (at most 20 different values), reach the middle of the
+    scale: where most events are dislikes, these are not liked.
+    """
+    counts = events.group_by("value").len().collect(engine="streaming").sort("value")  # ratings have few values
+    values = counts["value"].to_list()
     below = counts["len"].cum_sum() - counts["len"]
-    return float(counts.filter(below <= counts["len"].sum() / 2)["value"].max())  # type: ignore[arg-type]
+    median = counts.filter(below <= counts["len"].sum() / 2)["value"].to_list()[-1]
+    if len(values) == 1:
+        return float(median)
+    least = (values[0] + values[-1]) / 2 if len(values) <= SCALE else values[1]
+    return float(next(value for value in values if value >= max(median, least)))
 
 
 def _first_line(error: Exception) -> str:

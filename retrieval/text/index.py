@@ -15,7 +15,7 @@ from chromadb.errors import ChromaError, NotFoundError
 
 from retrieval.contracts import Encoder
 from retrieval.data.catalog import Catalog
-from retrieval.errors import IndexMismatchError, WorkspaceError
+from retrieval.errors import IndexMismatchError, WorkspaceError, command
 from retrieval.ranking import Floats
 from retrieval.text.filters import Where
 
@@ -24,7 +24,6 @@ CHUNK = 1024
 MOST_IDS = 20_000  # SQLite takes 32,766 values in one statement
 SYNC = 1000  # with more items than this, Chroma has written vectors to their own folder
 _HASH = "_hash"
-_REBUILD = "rebuild it with: whyrec index --rebuild"
 
 
 @dataclass(frozen=True)
@@ -50,8 +49,9 @@ class ItemIndex:
             WorkspaceError: the folder is damaged.
         """
         self.path = path
+        self._rebuild = f"rebuild it with: {command('index --rebuild', path.parent)}"
         if not create and not (path / "chroma.sqlite3").is_file():
-            raise IndexMismatchError(f"{path.parent} has no index yet; make it with: whyrec index")
+            raise IndexMismatchError(f"{path.parent} has no index yet; make it with: {command('index', path.parent)}")
         with self._guarded():
             settings = chromadb.Settings(anonymized_telemetry=False)
             self._client = chromadb.PersistentClient(str(path), settings=settings)
@@ -60,7 +60,7 @@ class ItemIndex:
         made_by = (self._collection.metadata or {}).get("encoder")
         if made_by != encoder_fingerprint:
             raise IndexMismatchError(
-                f"the index was made by another encoder ({made_by}, now {encoder_fingerprint}); {_REBUILD}"
+                f"the index was made by another encoder ({made_by}, now {encoder_fingerprint}); {self._rebuild}"
             )
 
     def _open(self, encoder_fingerprint: str, create: bool) -> chromadb.Collection:
@@ -68,7 +68,9 @@ class ItemIndex:
             return self._client.get_collection(COLLECTION, embedding_function=None)
         except NotFoundError:
             if not create:
-                raise IndexMismatchError(f"{self.path.parent} has no index yet; make it with: whyrec index") from None
+                raise IndexMismatchError(
+                    f"{self.path.parent} has no index yet; make it with: {command('index', self.path.parent)}"
+                ) from None
         return self._client.create_collection(
             COLLECTION,
             embedding_function=None,
@@ -162,7 +164,8 @@ class ItemIndex:
         missing = [item_id for item_id in ids if item_id not in row_of]
         if missing:
             raise IndexMismatchError(
-                f"the index lacks {len(missing):,} items of the catalog, such as {missing[0]!r}; run: whyrec index"
+                f"the index lacks {len(missing):,} items of the catalog, such as {missing[0]!r}; "
+                f"run: {command('index', self.path.parent)}"
             )
         vectors: Floats = np.asarray(found, dtype=np.float32)
         return vectors[[row_of[item_id] for item_id in ids]]
@@ -196,12 +199,13 @@ class ItemIndex:
         except (ChromaError, sqlite3.Error, OSError, ValueError, RuntimeError) as error:
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
             raise WorkspaceError(
-                f"the index in {self.path} cannot be used ({reason}); if the disk is full make room, else {_REBUILD}"
+                f"the index in {self.path} cannot be used ({reason}); make room if the disk is full, "
+                f"else {self._rebuild}"
             ) from error
         except BaseException as error:
             if type(error).__name__ != "PanicException":
                 raise
-            raise WorkspaceError(f"the index in {self.path} is damaged; {_REBUILD}") from error
+            raise WorkspaceError(f"the index in {self.path} is damaged; {self._rebuild}") from error
 
 
 def delete_index(path: Path) -> None:
