@@ -19,7 +19,7 @@ MOST_CITED = 2
 MOST_ATTRIBUTES = 2
 LOOKED_AT = 5
 SAMPLE = 300
-NEAR_SHARE = 0.95
+NEAR_SHARE = 0.99
 NEAR_WORDS = 0.3
 _NEGATED = re.compile(
     r"\b(?:no|not|without|except|never|nothing|avoid|hate|\w+n['’]t)\b[^,;.!?]*?(?=[,;.!?]|\bbut\b|$)"
@@ -28,7 +28,7 @@ _COMMON_WORDS = frozenset(
     "about and any are but can could for from get give good great has have how into item like list liked look looking"
     " me more most movie movies film films game games book books my need one please recommend show some something"
     " than that the their them then there these they this those to top too very want was what when which who why will"
-    " with would you your".split()
+    " with would you your no not without except never nothing avoid hate don".split()
 )
 _SINGULAR_ALREADY = ("ss", "us", "is", "series", "species")
 
@@ -104,9 +104,16 @@ class EvidenceFinder:
         self._count = Counter(a for item_id in catalog.ids for a in set(catalog.attributes(item_id)))
 
     def find(self, item_id: str, taste: Taste) -> Evidence:
-        """The evidence for one item: words of the query that stand in its text, else the nearest liked items."""
+        """The evidence for one item: words of the query that stand in its text, else the nearest liked items.
+
+        An item that has a word which the query rules out is called far from it, whatever else it has.
+        """
         label = self._catalog.label(item_id)
-        words = self._words(item_id, taste.query)
+        wanted, unwanted = split_query(taste.query)
+        said = self._catalog.words(item_id)
+        if said & set(unwanted):
+            return Evidence(item_id, label, "far", "liked", query=taste.query)
+        words = tuple(word for word in wanted if word in said)
         if words:
             return Evidence(item_id, label, "words", "liked", words=words, query=taste.query)
         liked = [other for other in taste.liked if other != item_id]
@@ -119,24 +126,19 @@ class EvidenceFinder:
             if cited[0].similarity >= self.near:
                 return Evidence(item_id, label, "cited", did, cited[:1], query=taste.query)
         if taste.query_vector is not None:
-            near = float(self._vectors([item_id])[0] @ taste.query_vector) >= NEAR_WORDS
+            # An encoder hardly hears a "no": nothing is said of the meaning of a query that has one.
+            near = not unwanted and float(self._vectors([item_id])[0] @ taste.query_vector) >= NEAR_WORDS
             return Evidence(item_id, label, "meaning" if near else "far", "liked", query=taste.query)
         did = next(iter(taste.liked.values()), "liked")
         return Evidence(item_id, label, "unlinked", did, query=taste.query)
 
     @cached_property
     def near(self) -> float:
-        """The cosine from which two items' texts are called close: what 95 % of pairs drawn by chance stay below."""
+        """The cosine from which two items' texts are called close: what 99 % of pairs drawn by chance stay below."""
         drawn = random.Random(0).sample(self._catalog.ids, min(SAMPLE, len(self._catalog)))
         vectors = self._vectors(drawn)
         cosines = (vectors @ vectors.T)[np.triu_indices(len(drawn), k=1)]
         return float(np.quantile(cosines, NEAR_SHARE)) if len(cosines) else 1.0
-
-    def _words(self, item_id: str, query: str) -> tuple[str, ...]:
-        """Words that are wanted, not ruled out, and that the item has."""
-        wanted = dict.fromkeys(WORD.findall(_NEGATED.sub(" ", query.casefold())))
-        said = self._catalog.words(item_id)
-        return tuple(word for word in wanted if word in said and word not in _COMMON_WORDS)
 
     def _nearest(
         self, item_id: str, liked: list[str], did: Mapping[str, str]
@@ -175,6 +177,17 @@ class EvidenceFinder:
         best = sorted((a for a in rated if a.specificity > 0), key=lambda a: (-a.specificity, a.value))
         same_field = [a for a in best if a.field == best[0].field]
         return tuple(same_field[: MOST_ATTRIBUTES if best and _is_plural(best[0].field) else 1])
+
+
+def split_query(query: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The words of a query that are wanted and those that it rules out, without words that say nothing of an item."""
+    text = query.casefold()
+    ruled_out = " ".join(match[0] for match in _NEGATED.finditer(text))
+    wanted, unwanted = (
+        tuple(word for word in dict.fromkeys(WORD.findall(part)) if word not in _COMMON_WORDS)
+        for part in (_NEGATED.sub(" ", text), ruled_out)
+    )
+    return wanted, tuple(word for word in unwanted if word not in wanted)
 
 
 def _is_plural(name: str) -> bool:

@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from agent.evidence import EvidenceFinder, Taste
+from agent.evidence import EvidenceFinder, Taste, split_query
 from agent.explanation import Explainer, Explanation
 from agent.gate import proven_alpha
 from agent.models import Models
@@ -189,6 +189,10 @@ class Recommender:
         from_history, did, notes = self._liked(history)
         query = request.query.strip()
         asked = self._models.encoder.encode([query]) if query else None
+        _, unwanted = split_query(query)
+        if unwanted:
+            ruled_out = ", ".join(unwanted)
+            notes.append(f"a query cannot rule out yet ({ruled_out}); use --where, as in 'genres !~ Horror'")
         interests = [interest_in(self.index.vectors(items)) for items in (from_history, named) if items]
         if asked is not None:
             interests.append(interest_in(asked))

@@ -73,8 +73,9 @@ def test_items_are_cited_together_only_when_the_same_was_done_with_them(finder):
     ("query", "words"),
     [
         ("a silent story about space", ("silent", "story", "space")),
-        ("something silent, but no space please", ("silent",)),
-        ("without space, silent", ("silent",)),
+        ("something silent, but no cooking please", ("silent",)),
+        ("without cooking, silent", ("silent",)),
+        ("something silent, but no space please", ()),
         ("I don't want space", ()),
         ("topics about", ()),
     ],
@@ -90,6 +91,12 @@ def test_closeness_in_meaning_is_claimed_only_where_it_is(finder, planted_index,
     vector = planted_index.vectors(["space-5"])[0]
     evidence = finder.find("space-5", liked(query="submarine", vector=vector if near else -vector))
     assert (evidence.shape, evidence.cited, evidence.attributes) == (shape, (), ())
+
+
+@pytest.mark.parametrize("query", ["no space", "submarine without cooking"])
+def test_the_meaning_of_a_query_that_rules_something_out_is_not_vouched_for(finder, planted_index, query):
+    vector = planted_index.vectors(["space-5"])[0]
+    assert finder.find("space-5", liked(query=query, vector=vector)).shape == "far"
 
 
 @pytest.mark.parametrize("taste", [liked(), liked("cooking-0")])

@@ -54,6 +54,11 @@ def test_words_are_heard_beside_a_history(recommender):
     assert {"space-4", "space-5"} & set(ids(answer))
 
 
+def test_a_query_that_rules_something_out_is_told_so(recommender):
+    answer = recommender.recommend(Request(query="galaxy, but no cooking", k=2))
+    assert any("cannot rule out yet (cooking)" in note for note in answer.notes)
+
+
 def test_a_filter_keeps_the_list_full(recommender):
     answer = recommender.recommend(Request("user-0", k=5, where="topics ~ western and year < 2005"))
     assert set(ids(answer)) == {f"western-{n}" for n in range(5)}

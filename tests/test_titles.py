@@ -73,8 +73,7 @@ def test_misspelt_title_is_found(films, wanted, item_id):
     assert films.find(wanted) == item_id
 
 
-def test_title_goes_before_an_id_and_an_id_before_part_of_a_title(films):
-    assert films.find("1984") == "orwell"
+def test_an_id_goes_before_part_of_a_title(films):
     assert films.find("id:1984") == "1984"
     assert films.find("42") == "42"
     assert matcher({"star": "Moon", "x": "A Star Is Born"}).find("star") == "star"
@@ -130,3 +129,10 @@ def test_empty_catalog_has_no_title():
 def test_a_year_that_no_such_title_has_is_not_overlooked():
     with pytest.raises(UnknownItemError, match="Heat"):
         matcher({"heat": "Heat (1995)"}).find("Heat (1990)")
+
+
+def test_an_id_that_is_another_items_title_is_asked_back():
+    films = matcher({"300": "Quiz Show (1994)", "7": "300 (2007)"})
+    with pytest.raises(AmbiguousTitleError, match=r"id:7.*id:300"):
+        films.find("300")
+    assert films.find("id:300") == "300"

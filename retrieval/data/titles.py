@@ -30,8 +30,8 @@ class TitleMatcher:
     def find(self, wanted: str) -> str:
         """The id of the item meant by ``wanted``: a title, a title with its year, ``id:`` and an id, or an id.
 
-        Tried in this order, the first that finds anything counts: the whole title; another name or a part of it
-        (before a colon, in brackets); an id; titles that contain the words; titles spelt much like it.
+        Tried in this order, the first that finds anything counts: an id or the whole title; another name or a part of
+        it (before a colon, in brackets); titles that contain the words; titles spelt much like it.
 
         Raises:
             UnknownItemError: nothing is close.
@@ -42,8 +42,8 @@ class TitleMatcher:
         plain = _plain(_YEAR.sub("", wanted))
         forms = self._of_year(_YEAR.search(wanted))
         found = _by_title(plain, forms)
-        if not found and wanted in self._catalog:
-            return wanted
+        if wanted in self._catalog and wanted not in found:
+            found = [*found, wanted]  # an id that is also another item's title must not be guessed at
         found = found or _containing(plain, forms) or _spelt_like(plain, forms)
         if len(found) == 1:
             return found[0]
