@@ -1,5 +1,6 @@
 """Models, loaded when first used: a request that needs none starts without torch."""
 
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,10 +18,11 @@ if TYPE_CHECKING:
 
 
 class Models:
-    """The models that the settings name."""
+    """The models that the settings name; ``say`` is told of what takes long."""
 
-    def __init__(self, settings: Settings):
+    def __init__(self, settings: Settings, say: Callable[[str], None] = lambda _: None):
         self._settings = settings
+        self._say = say
 
     @cached_property
     def encoder_fingerprint(self) -> str:
@@ -56,7 +58,11 @@ class Models:
 
         settings = self._settings
         return load_language_model(
-            path, settings.cache.expanduser(), device=settings.device, precision=settings.language_model.precision
+            path,
+            settings.cache.expanduser(),
+            device=settings.device,
+            precision=settings.language_model.precision,
+            say=self._say,
         )
 
     @cached_property

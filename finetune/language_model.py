@@ -1,7 +1,7 @@
 """Load a causal language model from a Hugging Face id, a folder or a GGUF file, in the precision the machine likes."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -71,12 +71,17 @@ class LanguageModel:
 
 
 def load_language_model(
-    path: Path, cache: Path, *, device: str | None = None, precision: Precision = "auto"
+    path: Path,
+    cache: Path,
+    *,
+    device: str | None = None,
+    precision: Precision = "auto",
+    say: Callable[[str], None] = lambda _: None,
 ) -> LanguageModel:
     """Load the model in ``path``, a folder or a GGUF file.
 
-    A GGUF file is converted once into a folder under ``cache``, keyed by its content. ``device`` None takes a GPU
-    when there is one. ``precision`` auto is bfloat16 on GPUs and on processors that compute it (AVX512-BF16), float32
+    A GGUF file is converted once into a folder under ``cache``, keyed by its content, which ``say`` is told. ``device``
+    None takes a GPU when there is one. ``precision`` auto is bfloat16 on GPUs and on processors that compute it, float32
     elsewhere, where bfloat16 would be far slower.
 
     Raises:
@@ -85,7 +90,7 @@ def load_language_model(
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    folder = _converted(path, cache) if path.is_file() else path
+    folder = _converted(path, cache, say) if path.is_file() else path
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         model = AutoModelForCausalLM.from_pretrained(folder, dtype=_dtype(place, precision), local_files_only=True)
@@ -104,13 +109,14 @@ def _dtype(device: torch.device, precision: Precision) -> torch.dtype:
     return torch.bfloat16
 
 
-def _converted(gguf: Path, cache: Path) -> Path:
+def _converted(gguf: Path, cache: Path, say: Callable[[str], None]) -> Path:
     """Unpack a GGUF file into float32 safetensors, once; about 20 seconds for 135 million parameters."""
     if gguf.suffix.lower() != ".gguf":
         raise ModelError(f"{gguf} is neither a model folder nor a GGUF file")
     folder = cache / "gguf" / f"{gguf.stem}-{file_fingerprint([gguf])}"
     if folder.is_dir():
         return folder
+    say(f"Unpacking the language model {gguf.stem} into {folder} (once, about 20 seconds)")
     packed = {"gguf_file": gguf.name, "local_files_only": True}
     try:
         tokenizer = AutoTokenizer.from_pretrained(gguf.parent, **packed)

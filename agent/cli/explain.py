@@ -7,7 +7,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from agent.cli.console import Format, note, print_rows
+from agent.cli.console import Format, note, print_rows, say
 from agent.cli.options import DEFAULT_WORKSPACE, FormatOption, WorkspaceOption, open_workspace
 from agent.cli.recommend import WriterChoice, WriterOption, as_row
 
@@ -30,7 +30,7 @@ def explain(
     from agent.recommender import Recommender, Request
 
     opened = open_workspace(workspace)
-    recommender = Recommender(opened.workspace, opened.settings, Models(opened.settings))
+    recommender = Recommender(opened.workspace, opened.settings, Models(opened.settings, say))
     answer = recommender.explain(Request(user, writer=writer.value), item)
     for message in answer.notes:
         note(message)

@@ -79,7 +79,7 @@ def recommend(
 
     opened = open_workspace(workspace)
     request = Request(user, tuple(like or ()), query, k, where, exclude_seen, mode.value, alpha, explain, writer.value)
-    answer = Recommender(opened.workspace, opened.settings, Models(opened.settings)).recommend(request)
+    answer = Recommender(opened.workspace, opened.settings, Models(opened.settings, say)).recommend(request)
     for message in answer.notes:
         note(message)
     print_rows([as_row(row) for row in answer.rows], form, *as_tables(answer.rows))
