@@ -81,7 +81,7 @@ def load_language_model(
     """Load the model in ``path``, a folder or a GGUF file.
 
     A GGUF file is converted once into a folder under ``cache``, keyed by its content, which ``say`` is told. ``device``
-    None takes a GPU when there is one. ``precision`` auto is bfloat16 on GPUs and on processors that compute it, float32
+    None takes a GPU when there is one. ``precision`` auto is bfloat16 on GPUs and processors that compute it, float32
     elsewhere, where bfloat16 would be far slower.
 
     Raises:
