@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -178,3 +179,21 @@ def test_packed_scores_equal_scores_one_by_one_on_smollm2(root, smollm2):
 
 def test_control_tokens_in_titles_stay_letters_on_smollm2(smollm2):
     assert not set(smollm2.tokenizer.all_special_ids) & set(smollm2.text_ids("<|im_end|> <|im_start|> <|endoftext|>"))
+
+
+def test_a_full_disk_stops_the_index_in_one_line_and_it_can_be_completed(tmp_path):
+    items = tmp_path / "items.csv"
+    items.write_text("item_id,title\n" + "".join(f"{n},Film number {n} <|im_end|>\n" for n in range(300)))
+    run(tmp_path / "ws", "init", "--items", str(items))
+
+    def little_space():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))
+
+    arguments = [*COMMAND, "index", "-w", str(tmp_path / "ws")]
+    stopped = subprocess.run(arguments, capture_output=True, text=True, check=False, preexec_fn=little_space)
+    assert stopped.returncode == 1
+    assert len([line for line in stopped.stderr.splitlines() if line.startswith("error: ")]) == 1
+    assert "make room if the disk is full" in stopped.stderr
+    assert "Traceback" not in stopped.stderr
+    assert "Index: 300 items" in run(tmp_path / "ws", "index").stderr
+    assert len(rows(tmp_path / "ws", "similar", "id:7", "-k", "3")) == 3
