@@ -1,5 +1,6 @@
 """Load a causal language model from a Hugging Face id, a folder or a GGUF file, in the precision the machine likes."""
 
+import contextlib
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -125,7 +126,8 @@ def _converted(gguf: Path, cache: Path, say: Callable[[str], None]) -> Path:
         )
     except (OSError, ValueError, KeyError) as error:
         raise ModelError(f"{gguf} cannot be converted: {str(error).splitlines()[0]}") from error
-    with atomic_folder(folder) as target:
+    # Another process may have finished the same conversion first.
+    with contextlib.suppress(FileExistsError), atomic_folder(folder) as target:
         tokenizer.save_pretrained(target)
         model.save_pretrained(target)
     return folder
