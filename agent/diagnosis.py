@@ -109,9 +109,11 @@ def _index(workspace: Workspace, settings: Settings) -> Finding:
         changes = index.changes(workspace.catalog)
     except WhyrecError as error:
         return Finding("index", "wrong", str(error))
-    if changes.write or changes.delete:
-        count = len(set(changes.write) | set(changes.delete))
-        return Finding("index", "stale", f"{count:,} items changed since; run: {command('index', workspace.root)}")
+    count = len(set(changes.write) | set(changes.delete))
+    if count or index.made_from != workspace.catalog_fingerprint:
+        return Finding(
+            "index", "stale", f"{count:,} items to bring up to date; run: {command('index', workspace.root)}"
+        )
     return Finding("index", "ok", f"{len(index):,} items")
 
 

@@ -97,10 +97,10 @@ class Recommender:
             IndexMismatchError: there is none, another encoder made it, or it holds other items than the catalog.
         """
         index = ItemIndex(self._workspace.index_path, self._models.encoder_fingerprint)
-        if len(index) != len(self._workspace.catalog):
+        if index.made_from != self._workspace.catalog_fingerprint:
             raise IndexMismatchError(
-                f"the index holds {len(index):,} items, the catalog {len(self._workspace.catalog):,}; bring it "
-                f"up to date with: {command('index', self._workspace.root)}"
+                f"the index ({len(index):,} items) is not up to date with the catalog "
+                f"({len(self._workspace.catalog):,}); run: {command('index', self._workspace.root)}"
             )
         return index
 

@@ -76,6 +76,7 @@ def planted_root(tmp_path_factory) -> Path:
     workspace = Workspace(root)
     index = ItemIndex(workspace.index_path, WordEncoder.fingerprint, create=True)
     index.update(workspace.catalog, index.changes(workspace.catalog), WordEncoder())
+    index.complete(workspace.catalog_fingerprint)
     return root
 
 

@@ -3,6 +3,7 @@
 import shutil
 
 import numpy as np
+import polars as pl
 import pytest
 from planted_models import PLANTED_SETTINGS, PlantedModels
 
@@ -10,7 +11,7 @@ from agent.recommender import Recommender, Request
 from retrieval.data.events import History
 from retrieval.data.workspace import Workspace
 from retrieval.errors import AmbiguousTitleError, IndexMismatchError, InputError, UnknownItemError, UnknownUserError
-from retrieval.text.index import ItemIndex
+from retrieval.text.index import ItemIndex, delete_index
 
 
 @pytest.fixture(scope="module")
@@ -133,11 +134,25 @@ def test_what_one_value_was_given_to_is_not_called_preferred(recommender):
     assert "everything they rated" in notes[0]
 
 
-def test_an_index_that_is_not_complete_is_refused(planted_root, models, tmp_path):
-    root = shutil.copytree(planted_root, tmp_path / "half done")
-    ItemIndex(root / "index", models.encoder_fingerprint).delete(["space-0"])
-    with pytest.raises(IndexMismatchError, match=r"holds 17 items, the catalog 18; .* whyrec index -w '.*half done'"):
+def test_an_index_of_other_items_is_refused(planted_root, models, tmp_path):
+    root = shutil.copytree(planted_root, tmp_path / "new items")
+    items = pl.read_parquet(root / "data" / "items.parquet")
+    items.with_columns(title=pl.lit("Same count, other title")).write_parquet(root / "data" / "items.parquet")
+    message = r"not up to date with the catalog \(18\); run: whyrec index -w '.*new items'"
+    with pytest.raises(IndexMismatchError, match=message):
         Recommender(Workspace(root), PLANTED_SETTINGS, models).recommend(Request("user-0"))
+
+
+def test_an_index_that_was_never_finished_is_refused(planted_root, models, tmp_path):
+    root = shutil.copytree(planted_root, tmp_path / "half")
+    workspace = Workspace(root)
+    delete_index(workspace.index_path)
+    index = ItemIndex(workspace.index_path, models.encoder_fingerprint, create=True)
+    index.update(workspace.catalog, index.changes(workspace.catalog), models.encoder)
+    with pytest.raises(IndexMismatchError, match="not up to date"):
+        Recommender(workspace, PLANTED_SETTINGS, models).recommend(Request("user-0"))
+    index.complete(workspace.catalog_fingerprint)
+    assert Recommender(workspace, PLANTED_SETTINGS, models).recommend(Request("user-0", k=1)).rows
 
 
 def test_nothing_similar_within_the_filter_is_an_error(recommender):

@@ -34,8 +34,9 @@ def index(
             say(f"Encoding {len(changes.write):,} items with {opened.settings.encoder.model}")
             with progress("Indexing", len(changes.write)) as bar:
                 item_index.update(catalog, changes, models.encoder, lambda count: bar.advance(bar.task_ids[0], count))
-        elif changes.delete:
+        else:
             item_index.delete(changes.delete)
+        item_index.complete(opened.workspace.catalog_fingerprint)
     gone = sum(item_id not in catalog for item_id in changes.delete)
     say(
         f"Index: {len(item_index):,} items; {len(changes.write):,} written, {gone:,} deleted, "

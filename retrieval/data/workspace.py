@@ -13,7 +13,7 @@ from pathlib import Path
 import polars as pl
 from filelock import FileLock, Timeout
 
-from retrieval.artefacts import atomic_folder, write_parquet
+from retrieval.artefacts import atomic_folder, file_fingerprint, write_parquet
 from retrieval.data.catalog import Catalog
 from retrieval.data.columns import EVENT_ROLES, ITEM_ROLES, assign_columns, for_table, refuse_unused
 from retrieval.data.events import History, read_history
@@ -95,6 +95,11 @@ class Workspace:
             raise WorkspaceError(
                 f"{self.items_path} cannot be read ({_first_line(error)}); run whyrec init again"
             ) from error
+
+    @cached_property
+    def catalog_fingerprint(self) -> str:
+        """16 hexadecimal digits that change with the items."""
+        return file_fingerprint([self.items_path])
 
     def events(self) -> pl.LazyFrame:
         """All events: user_id, item_id, value, timestamp."""

@@ -146,6 +146,16 @@ class ItemIndex:
         with self._guarded():
             self._collection.upsert(ids=ids, embeddings=vectors, metadatas=metadatas)
 
+    @property
+    def made_from(self) -> str | None:
+        """What `complete` was last told, or None when the index was never complete."""
+        return (self._collection.metadata or {}).get("catalog")
+
+    def complete(self, catalog_fingerprint: str) -> None:
+        """Remember that the index holds exactly the items of this catalog."""
+        with self._guarded():
+            self._collection.modify(metadata={**(self._collection.metadata or {}), "catalog": catalog_fingerprint})
+
     def vectors(self, ids: Sequence[str]) -> Floats:
         """(n, d) float32, in the order of ``ids``.
 
