@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from retrieval.data.columns import EVENT_ROLES, ITEM_ROLES, assign_columns, for_table, parse_overrides, refuse_unused
 from retrieval.data.import_events import import_events
 from retrieval.data.import_items import import_items
 from retrieval.data.readers import Table, scan_table
@@ -35,57 +34,6 @@ def events_of(tmp_path):
         return pl.read_parquet(tmp_path / "part.parquet"), report, times.kind
 
     return imported
-
-
-@pytest.mark.parametrize(
-    ("names", "roles", "expected"),
-    [
-        (["movieId", "title"], ITEM_ROLES, {"item_id": "movieId", "title": "title"}),
-        (["Parent_ASIN", "Product Name"], ITEM_ROLES, {"item_id": "Parent_ASIN", "title": "Product Name"}),
-        (["id", "item_id", "name"], ITEM_ROLES, {"item_id": "item_id", "title": "name"}),
-        (["user", "item"], EVENT_ROLES, {"user_id": "user", "item_id": "item"}),
-        (
-            ["reviewerID", "asin", "overall", "unixReviewTime"],
-            EVENT_ROLES,
-            {"user_id": "reviewerID", "item_id": "asin", "value": "overall", "timestamp": "unixReviewTime"},
-        ),
-    ],
-)
-def test_columns_are_guessed_from_common_names(names, roles, expected):
-    assert assign_columns(names, roles, {}, "t.csv") == expected
-
-
-def test_map_wins_over_the_guess_where_the_column_is_there():
-    overrides = parse_overrides(["title=headline", "user_id=who"])
-    assert assign_columns(["id", "title", "headline"], ITEM_ROLES, overrides, "t.csv")["title"] == "headline"
-    assert assign_columns(["id", "title"], ITEM_ROLES, overrides, "t.csv")["title"] == "title"
-
-
-def test_column_that_cannot_be_guessed_is_asked_for():
-    with pytest.raises(InputError, match=r"t\.csv: no column for title among id, x; name it with --map title=COLUMN"):
-        assign_columns(["id", "x"], ITEM_ROLES, {}, "t.csv")
-
-
-@pytest.mark.parametrize("pair", ["title", "film=title", "=title", "events.title=x", "shop.title=x"])
-def test_map_must_name_a_role_and_a_column(pair):
-    with pytest.raises(InputError, match=rf"--map {pair}: write role=column or events.role=column, with a role"):
-        parse_overrides([pair])
-
-
-def test_map_to_a_column_of_no_file_is_refused():
-    columns = {"items": ["id", "name"], "events": ["user"]}
-    with pytest.raises(InputError, match="--map title=headline: no such column; there are id, name, user"):
-        refuse_unused({"item_id": "id", "title": "headline"}, columns)
-    with pytest.raises(InputError, match=r"--map events\.item_id=id: no such column; there are user"):
-        refuse_unused({"events.item_id": "id"}, columns)
-
-
-def test_map_for_one_table_goes_before_map_for_both():
-    overrides = parse_overrides(["item_id=sku", "events.item_id=code"])
-    assert for_table(overrides, "items") == {"item_id": "sku"}
-    assert for_table(overrides, "events") == {"item_id": "code"}
-    with pytest.raises(InputError, match="--map item_id is given twice"):
-        parse_overrides(["item_id=a", "item_id=b"])
 
 
 def test_items_keep_their_order_and_lose_blanks_around():
