@@ -100,7 +100,8 @@ class EvidenceFinder:
 
     def __init__(self, catalog: Catalog, vectors: Callable[[Sequence[str]], Floats]):
         self._catalog = catalog
-        self._vectors = vectors
+        self._fetch = vectors
+        self._fetched: dict[str, Floats] = {}
         self._count = Counter(a for item_id in catalog.ids for a in set(catalog.attributes(item_id)))
 
     def find(self, item_id: str, taste: Taste) -> Evidence:
@@ -131,6 +132,12 @@ class EvidenceFinder:
             return Evidence(item_id, label, "meaning" if near else "far", "liked", query=taste.query)
         did = next(iter(taste.liked.values()), "liked")
         return Evidence(item_id, label, "unlinked", did, query=taste.query)
+
+    def _vectors(self, item_ids: Sequence[str]) -> Floats:
+        """(n, d); each item's vector is fetched once, for the items of a list are explained from one history."""
+        missing = [item_id for item_id in dict.fromkeys(item_ids) if item_id not in self._fetched]
+        self._fetched.update(zip(missing, self._fetch(missing), strict=True))
+        return np.stack([self._fetched[item_id] for item_id in item_ids])
 
     @cached_property
     def near(self) -> float:

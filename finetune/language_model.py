@@ -13,7 +13,7 @@ from transformers.utils import logging
 
 from finetune.packing import Packed, batches, collate
 from retrieval.artefacts import atomic_folder, file_fingerprint
-from retrieval.errors import ModelError
+from retrieval.errors import ModelError, first_line
 from retrieval.precision import computes_bfloat16
 
 MAX_BATCH_TOKENS = 4096
@@ -96,9 +96,7 @@ def load_language_model(
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         model = AutoModelForCausalLM.from_pretrained(folder, dtype=_dtype(place, precision), local_files_only=True)
     except (OSError, ValueError, KeyError) as error:
-        raise ModelError(
-            f"{folder} holds no language model that can be loaded: {str(error).splitlines()[0]}"
-        ) from error
+        raise ModelError(f"{folder} holds no language model that can be loaded: {first_line(error)}") from error
     return LanguageModel(model.to(place).eval(), tokenizer)
 
 
@@ -125,7 +123,7 @@ def _converted(gguf: Path, cache: Path, say: Callable[[str], None]) -> Path:
             gguf.parent, quantization_config=GgufConfig(dequantize=True), dtype=torch.float32, **packed
         )
     except (OSError, ValueError, KeyError) as error:
-        raise ModelError(f"{gguf} cannot be converted: {str(error).splitlines()[0]}") from error
+        raise ModelError(f"{gguf} cannot be converted: {first_line(error)}") from error
     # Another process may have finished the same conversion first.
     with contextlib.suppress(FileExistsError), atomic_folder(folder) as target:
         tokenizer.save_pretrained(target)

@@ -23,6 +23,11 @@ def command(words: str, root: Path) -> str:
     return f"whyrec {words}" if root == DEFAULT_WORKSPACE else f"whyrec {words} -w {shlex.quote(str(root))}"
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of another library's message, at most 200 characters; its type where it has none."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+
+
 class WhyrecError(Exception):
     """Base of all errors that whyrec raises on purpose; the message is one sentence with a way out."""
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from retrieval.errors import ModelError
+from retrieval.errors import ModelError, first_line
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,6 @@ def _downloaded(reference: str) -> Path:
     try:
         return Path(snapshot_download(reference, ignore_patterns=other_formats))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ModelError(
-            f"the model {reference!r} could not be fetched from the Hugging Face hub: {reason[:200]}"
+            f"the model {reference!r} could not be fetched from the Hugging Face hub: {first_line(error)}"
         ) from error

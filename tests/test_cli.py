@@ -187,6 +187,16 @@ def test_an_environment_variable_that_names_no_setting_is_refused(folder):
     assert "language_model.precision" in findings["settings"]["found"]
 
 
+def test_replacing_names_the_settings_that_no_longer_fit(folder):
+    assert init(folder).returncode == 0
+    (folder / "events.csv").write_text("user,item\nann,1\n")
+    result = init(folder, "--replace")
+    assert result.returncode == 0
+    assert "events.verb stays liked, these data suggest chose" in result.stderr
+    assert "events.liked_from stays 4.0, these data suggest 1.0" in result.stderr
+    assert init(folder, "--replace", "--noun", "game").returncode == 2
+
+
 def test_hints_name_the_workspace_even_with_blanks(folder):
     assert whyrec("init", "my shop", "--items", "items.csv", cwd=folder).returncode == 0
     one_line_error(whyrec("similar", "Alien", "-w", "my shop", cwd=folder), 1, "whyrec index -w 'my shop'")

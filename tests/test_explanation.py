@@ -58,6 +58,19 @@ def test_what_the_person_likes_no_more_than_chance_is_no_reason(finder):
     assert "drama" not in {attribute.value for attribute in evidence.attributes}
 
 
+def test_the_items_of_a_list_fetch_the_history_once(planted, planted_index):
+    asked = []
+
+    def vectors(ids):
+        asked.extend(ids)
+        return planted_index.vectors(ids)
+
+    finder = EvidenceFinder(planted.catalog, vectors)
+    for item in ("space-3", "space-4", "space-5"):
+        finder.find(item, liked("space-0", "space-1", "space-2"))
+    assert sorted(asked) == sorted(set(asked))
+
+
 def test_the_explained_item_never_speaks_for_itself(finder):
     evidence = finder.find("space-5", liked("space-5", "space-4"))
     assert [cited.item_id for cited in evidence.cited] == ["space-4"]

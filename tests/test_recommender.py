@@ -97,8 +97,7 @@ def test_alpha_zero_equals_retrieval(recommender):
 
 def test_a_short_list_is_named(recommender):
     answer = recommender.recommend(Request("user-0", k=10, where="topics ~ western and year >= 2004"))
-    assert ids(answer) == sorted(ids(answer), key=ids(answer).index)
-    assert len(answer.rows) == 2
+    assert set(ids(answer)) == {"western-4", "western-5"}
     assert "only 2 of 10 items could be found" in answer.notes
 
 

@@ -130,6 +130,14 @@ def test_replacing_imports_the_data_anew_and_keeps_settings_and_index(root):
     assert [path.name for path in root.parent.iterdir()] == ["shop"]
 
 
+def test_a_newer_workspace_is_not_replaced(root):
+    settings = root / "whyrec.toml"
+    settings.write_text(settings.read_text().replace("format_version = 1", "format_version = 9"))
+    with pytest.raises(WorkspaceError, match="format 9"):
+        create_workspace(root, ITEMS, None, replace=True)
+    assert "format_version = 9" in settings.read_text()
+
+
 BREAKDOWNS = [
     (failing(ITEMS, KeyboardInterrupt()), EVENTS, KeyboardInterrupt),
     (ITEMS, failing(EVENTS, KeyboardInterrupt()), KeyboardInterrupt),
@@ -149,6 +157,7 @@ def test_nothing_is_left_when_making_a_workspace_breaks_off(tmp_path, items, eve
 
 @pytest.mark.parametrize(("items", "events", "error"), BREAKDOWNS)
 def test_existing_workspace_survives_a_replacement_that_breaks_off(root, items, events, error):
+    (root / ".lock").touch()  # left by every command that has written the workspace
     before = content(root)
     with pytest.raises(error):
         create_workspace(root, items, events, replace=True)
@@ -181,7 +190,9 @@ def test_lock_of_another_process_is_respected_until_it_ends(root):
 @pytest.mark.parametrize("damage", [b"", b"PAR1", b"no parquet at all, and longer than a footer"])
 def test_damaged_items_are_refused(root, damage):
     (root / "data" / "items.parquet").write_bytes(damage)
-    with pytest.raises(WorkspaceError, match=r"items\.parquet cannot be read \(.*\); run whyrec init again"):
+    with pytest.raises(
+        WorkspaceError, match=r"items\.parquet cannot be read \(.*\); import it again: whyrec init --replace"
+    ):
         _ = Workspace(root).catalog
 
 
@@ -201,7 +212,7 @@ def test_items_without_an_id_column_are_refused(root):
 def test_damaged_events_are_refused(root, keep):
     part = root / "data" / "events" / "part-00000.parquet"
     part.write_bytes(part.read_bytes()[:keep])
-    with pytest.raises(WorkspaceError, match=r"events cannot be read \(.*\); run whyrec init again"):
+    with pytest.raises(WorkspaceError, match=r"events cannot be read \(.*\); import it again: whyrec init --replace"):
         Workspace(root).history("u")
 
 

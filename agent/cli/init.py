@@ -7,9 +7,11 @@ from typing import Annotated
 
 import typer
 
-from agent.cli.console import say
+from agent.cli.console import note, say
 from agent.cli.options import DEFAULT_WORKSPACE
+from agent.settings import Settings, load_settings
 from retrieval.data.import_report import ImportReport
+from retrieval.data.workspace import Imported
 from retrieval.errors import command
 
 
@@ -63,6 +65,9 @@ def init(
     from retrieval.data.workspace import create_workspace
 
     root = workspace or workspace_option or Path(os.environ.get("WHYREC_WORKSPACE", DEFAULT_WORKSPACE))
+    kept = (root / "whyrec.toml").is_file()
+    if kept and noun is not None:
+        raise typer.BadParameter(f"{root} keeps its settings; write the noun into {root / 'whyrec.toml'}")
     if items is not None:
         tables = scan_table(items), scan_table(events) if events else None
     else:
@@ -78,9 +83,20 @@ def init(
     _report("items", imported.items)
     if imported.events:
         _report("events", imported.events)
-        liked = f"liked from {imported.liked_from:g} up"
+        liked = f"{imported.verb} from {imported.liked_from:g} up"
         say(f"  {imported.users:,} users; times: {imported.times}; {liked}")
+    if kept:
+        _compare(load_settings(root / "whyrec.toml"), imported)
     say(f"Workspace {root} is ready. Next: {command('index', root)}")
+
+
+def _compare(settings: Settings, imported: Imported) -> None:
+    """Say where settings that were kept are not what the new data suggest."""
+    say("Settings and index are those from before")
+    for name, suggested in (("liked_from", imported.liked_from), ("verb", imported.verb)):
+        value = getattr(settings.events, name)
+        if imported.events and value != suggested:
+            note(f"events.{name} stays {value}, these data suggest {suggested}; change it in whyrec.toml")
 
 
 def _report(name: str, report: ImportReport) -> None:

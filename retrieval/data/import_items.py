@@ -7,7 +7,7 @@ from retrieval.data.columns import ITEM_ROLES, assign_columns
 from retrieval.data.fields import tidy_fields
 from retrieval.data.import_report import ImportReport, blank_to_null, column, identifier
 from retrieval.data.readers import Table
-from retrieval.errors import InputError
+from retrieval.errors import InputError, first_line
 
 TITLE_LIMIT = 1_000
 TEXT_LIMIT = 100_000
@@ -42,7 +42,7 @@ def import_items(
     try:
         tidy, report.notes = tidy_fields(fields)
     except pl.exceptions.PolarsError as error:
-        raise InputError(f"{table.source}: a field cannot be used: {str(error).splitlines()[0]}") from error
+        raise InputError(f"{table.source}: a field cannot be used: {first_line(error)}") from error
     return pl.concat([frame.select("item_id", "title"), tidy], how="horizontal"), report
 
 

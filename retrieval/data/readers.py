@@ -9,7 +9,7 @@ from typing import IO
 
 import polars as pl
 
-from retrieval.errors import InputError
+from retrieval.errors import InputError, first_line
 
 SUFFIXES = (".csv", ".tsv", ".parquet", ".ndjson", ".jsonl", ".inter", ".item")
 _COMPRESSED = (".gz", ".zst")
@@ -73,8 +73,7 @@ def unreadable(path: Path, error: Exception) -> InputError:
         line = _first_long_line(path)
         if line is not None:
             return InputError(f"{path}, line {line}: more fields than the header has; is a text without quotes?")
-    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    return InputError(f"{path}: cannot be read as {_format(path)[1:]}: {reason[:200]}")
+    return InputError(f"{path}: cannot be read as {_format(path)[1:]}: {first_line(error)}")
 
 
 def _format(path: Path) -> str:

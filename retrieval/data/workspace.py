@@ -5,7 +5,7 @@ import os
 import shutil
 import tomllib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,7 +21,7 @@ from retrieval.data.import_events import import_events
 from retrieval.data.import_items import import_items
 from retrieval.data.import_report import ImportReport
 from retrieval.data.readers import Table
-from retrieval.errors import UnknownUserError, WorkspaceError, command
+from retrieval.errors import UnknownUserError, WorkspaceError, command, first_line
 
 FORMAT_VERSION = 1
 SCALE = 20
@@ -42,12 +42,16 @@ verb = {verb}        # what such an event says in explanations: liked, or chose 
 
 @dataclass(frozen=True)
 class Imported:
-    """What `create_workspace` did: a report for each table, and what the times and values of the events are."""
+    """What `create_workspace` did: a report for each table, and what the times and values of the events are.
+
+    liked_from and verb are what these data suggest; settings that a replaced workspace had before stay as they are.
+    """
 
     items: ImportReport
     events: ImportReport | None
     times: str
     liked_from: float
+    verb: str
     users: int
 
 
@@ -93,7 +97,7 @@ class Workspace:
             return Catalog.read(self.items_path)
         except (OSError, pl.exceptions.PolarsError) as error:
             raise WorkspaceError(
-                f"{self.items_path} cannot be read ({_first_line(error)}); run whyrec init again"
+                f"{self.items_path} cannot be read ({first_line(error)}); import it again: whyrec init --replace"
             ) from error
 
     @cached_property
@@ -123,7 +127,7 @@ class Workspace:
                 raise UnknownUserError(self._unknown_user(user_id))
         except (OSError, pl.exceptions.PolarsError) as error:
             raise WorkspaceError(
-                f"{self.events_path} cannot be read ({_first_line(error)}); run whyrec init again"
+                f"{self.events_path} cannot be read ({first_line(error)}); import it again: whyrec init --replace"
             ) from error
         return history
 
@@ -173,7 +177,8 @@ def create_workspace(
 
     Raises:
         InputError: the tables cannot be used (`import_items`, `import_events`).
-        WorkspaceError: something is at ``root`` already and ``replace`` is false, or ``replace`` and no workspace.
+        WorkspaceError: something is at ``root`` already and ``replace`` is false, or it is no workspace that can be
+            opened, or another process is writing it.
     """
     if root.exists() and not root.is_dir():
         raise WorkspaceError(f"{root} is a file; choose another place for the workspace")
@@ -186,7 +191,9 @@ def create_workspace(
         )
     overrides = overrides or {}
     _check_overrides(items, events, overrides)
-    with atomic_folder(root, replace=replace) as folder:
+    # A workspace of a newer format is not opened, and one that is being written is waited for.
+    lock = Workspace(root).writing() if occupied else nullcontext()
+    with lock, atomic_folder(root, replace=replace) as folder:
         imported = _import(folder, items, events, overrides, skip_invalid)
         if occupied:
             _keep(root, folder)
@@ -197,12 +204,11 @@ def create_workspace(
 
 
 def _settings_text(imported: Imported, noun: str) -> str:
-    implicit = imported.events is not None and "value" not in imported.events.columns
     return _SETTINGS.format(
         format_version=FORMAT_VERSION,
         noun=json.dumps(noun, ensure_ascii=False),
         liked_from=round(imported.liked_from, 6),
-        verb=json.dumps("chose" if implicit else "liked"),
+        verb=json.dumps(imported.verb),
     )
 
 
@@ -233,13 +239,14 @@ def _import(
     frame, items_report = import_items(items, for_table(overrides, "items"), skip_invalid=skip_invalid)
     write_parquet(frame.lazy(), folder / "data" / "items.parquet")
     if events is None:
-        return Imported(items_report, None, "none", 1.0, 0)
+        return Imported(items_report, None, "none", 1.0, "liked", 0)
     part = folder / "data" / "events" / "part-00000.parquet"
     columns = for_table(overrides, "events")
     report, times = import_events(events, columns, frame, part, skip_invalid=skip_invalid)
     written = pl.scan_parquet(part)
     users = written.select("user_id").unique().select(pl.len()).collect(engine="streaming").item()
-    return Imported(items_report, report, times.kind, _liked_from(written), users)
+    verb = "liked" if "value" in report.columns else "chose"
+    return Imported(items_report, report, times.kind, _liked_from(written), verb, users)
 
 
 def _liked_from(events: pl.LazyFrame) -> float:
@@ -256,7 +263,3 @@ def _liked_from(events: pl.LazyFrame) -> float:
         return float(median)
     least = (values[0] + values[-1]) / 2 if len(values) <= SCALE else values[1]
     return float(next(value for value in values if value >= max(median, least)))
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

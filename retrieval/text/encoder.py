@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from sentence_transformers import SentenceTransformer
 
-from retrieval.errors import ModelError
+from retrieval.errors import ModelError, first_line
 from retrieval.precision import computes_bfloat16
 from retrieval.ranking import Floats
 
@@ -46,6 +46,4 @@ def load_encoder(path: Path, fingerprint: str, device: str | None = None) -> Sen
     try:
         return SentenceEncoder(SentenceTransformer(str(path), device=device, local_files_only=True), fingerprint)
     except (OSError, ValueError, KeyError) as error:
-        raise ModelError(
-            f"{path} holds no sentence-transformer that can be loaded: {str(error).splitlines()[0]}"
-        ) from error
+        raise ModelError(f"{path} holds no sentence-transformer that can be loaded: {first_line(error)}") from error

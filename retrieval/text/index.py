@@ -15,7 +15,7 @@ from chromadb.errors import ChromaError, NotFoundError
 
 from retrieval.contracts import Encoder
 from retrieval.data.catalog import Catalog
-from retrieval.errors import IndexMismatchError, WorkspaceError, command
+from retrieval.errors import IndexMismatchError, WorkspaceError, command, first_line
 from retrieval.ranking import Floats
 from retrieval.text.filters import Where
 
@@ -207,9 +207,8 @@ class ItemIndex:
         try:
             yield
         except (ChromaError, sqlite3.Error, OSError, ValueError, RuntimeError) as error:
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
             raise WorkspaceError(
-                f"the index in {self.path} cannot be used ({reason}); make room if the disk is full, "
+                f"the index in {self.path} cannot be used ({first_line(error)}); make room if the disk is full, "
                 f"else {self._rebuild}"
             ) from error
         except BaseException as error:
