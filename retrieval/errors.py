@@ -3,6 +3,7 @@
 WhyrecError                     base: the command line prints it in one line and exits with 1
 ├── InputError                  a file, row or value that was given cannot be used
 │   ├── FilterError             a --where expression
+│   ├── SplitError              a split that the events do not allow
 │   ├── UnknownUserError        no such user
 │   ├── UnknownItemError        no such item or title
 │   └── AmbiguousTitleError     several items fit a title
@@ -38,6 +39,10 @@ class InputError(WhyrecError):
 
 class FilterError(InputError):
     """A ``--where`` expression that does not parse or names what the catalog does not have."""
+
+
+class SplitError(InputError):
+    """The events cannot be split as asked, or a split leaves nobody to predict for."""
 
 
 class UnknownUserError(InputError):

@@ -1,0 +1,103 @@
+"""Histories of many users at once, as a sparse matrix: what scorers read."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from retrieval.data.events import History
+
+
+@dataclass(frozen=True)
+class Histories:
+    """What n users did with m items.
+
+    users: their ids. items: all item ids, sorted, so that a lower column is a lower id. values: (n, m) float32 with
+    one stored entry for each item of a history, the latest value; an entry may be 0, so absence is "not stored".
+    """
+
+    users: tuple[str, ...]
+    items: tuple[str, ...]
+    values: csr_array
+
+    def __post_init__(self) -> None:
+        if self.values.shape != (len(self.users), len(self.items)):
+            raise ValueError(f"{self.values.shape} values for {len(self.users)} users and {len(self.items)} items")
+
+    @classmethod
+    def from_events(cls, events: pl.DataFrame, items: Sequence[str], users: Sequence[str] | None = None) -> "Histories":
+        """Histories from events (user_id, item_id, value, timestamp); every item of the events must be in ``items``.
+
+        ``users`` gives the rows and may name users without events; by default all users of the events, sorted.
+        """
+        latest = latest_events(events)
+        rows = tuple(latest["user_id"].unique().sort()) if users is None else tuple(users)
+        kept = latest.select(
+            pl.col("user_id").replace_strict(list(rows), range(len(rows)), default=None, return_dtype=pl.Int64),
+            pl.col("item_id").replace_strict(list(items), range(len(items)), return_dtype=pl.Int64),
+            "value",
+        ).drop_nulls("user_id")
+        entries = (kept["user_id"].to_numpy(), kept["item_id"].to_numpy(), kept["value"].to_numpy())
+        return cls(rows, tuple(items), sparse(*entries, shape=(len(rows), len(items))))
+
+    @classmethod
+    def of(cls, histories: Sequence[History], items: Sequence[str]) -> "Histories":
+        """A batch of single histories; items that are not in ``items`` are left out."""
+        column_of = {item_id: column for column, item_id in enumerate(items)}
+        entries = [
+            (row, column_of[item_id], value)
+            for row, history in enumerate(histories)
+            for item_id, value in zip(history.items, history.values, strict=True)
+            if item_id in column_of
+        ]
+        rows, columns, values = np.array(entries, dtype=np.float64).reshape(-1, 3).T
+        users = tuple(str(row) for row in range(len(histories)))
+        return cls(users, tuple(items), sparse(rows, columns, values, shape=(len(histories), len(items))))
+
+    def __len__(self) -> int:
+        return len(self.users)
+
+    def take(self, rows: NDArray[np.int64] | slice) -> "Histories":
+        """Some of the users, in this order."""
+        users = tuple(np.asarray(self.users, dtype=object)[rows])
+        return Histories(users, self.items, self.values[rows])
+
+    def chunks(self, size: int) -> Iterator["Histories"]:
+        """The users in groups of at most ``size``."""
+        return (self.take(slice(start, start + size)) for start in range(0, len(self), size))
+
+    @property
+    def counts(self) -> NDArray[np.int64]:
+        """(n,) the number of items of each history."""
+        return np.asarray(np.diff(self.values.indptr), dtype=np.int64)
+
+    def positives(self, from_value: float | None) -> csr_array:
+        """(n, m) float32: 1 where an event counts as positive, those of at least ``from_value``; None: all."""
+        return where_value(self.values, -np.inf if from_value is None else from_value)
+
+
+def latest_events(events: pl.DataFrame) -> pl.DataFrame:
+    """One event for each user and item, the latest; equal times are ordered by value."""
+    return events.sort("timestamp", "value", nulls_last=False).unique(["user_id", "item_id"], keep="last")
+
+
+def sparse(rows: NDArray[Any], columns: NDArray[Any], values: NDArray[Any], *, shape: tuple[int, int]) -> csr_array:
+    """A float32 matrix in which zeros that are given stay stored; columns are sorted within a row."""
+    matrix = csr_array(
+        (values.astype(np.float32), (rows.astype(np.int64), columns.astype(np.int64))), shape=shape, dtype=np.float32
+    )
+    matrix.sort_indices()
+    return matrix
+
+
+def where_value(values: csr_array, least: float) -> csr_array:
+    """1 where a stored value is at least ``least``, nothing elsewhere."""
+    keep = values.data >= least
+    before = np.concatenate([[0], np.cumsum(keep)])
+    return csr_array(
+        (np.ones(int(keep.sum()), dtype=np.float32), values.indices[keep], before[values.indptr]), shape=values.shape
+    )
