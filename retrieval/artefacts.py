@@ -60,6 +60,17 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write a text file so that it is there whole or not at all."""
+    work = path.with_name(f".{path.name}.part")
+    try:
+        work.write_text(text, encoding="utf-8")
+        _sync(work)
+        work.rename(path)
+    finally:
+        work.unlink(missing_ok=True)
+
+
 def file_fingerprint(paths: list[Path]) -> str:
     """16 hexadecimal digits that change when the name or content of any of these files changes."""
     digest = hashlib.sha256()

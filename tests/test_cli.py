@@ -155,6 +155,8 @@ def test_bad_requests_are_one_line(folder, arguments, code, words):
         "init",
         "init --demo movielens --items x",
         "init --demo movielens --noun game",
+        "init --demo movielens-100k --users x",
+        "init --users x",
         "init one -w two --items x",
         "similar",
         "nope",

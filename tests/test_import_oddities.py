@@ -4,7 +4,8 @@ import polars as pl
 import pytest
 
 from retrieval.data.import_events import import_events
-from retrieval.data.import_items import TEXT_LIMIT, import_items
+from retrieval.data.import_items import import_items
+from retrieval.data.import_records import TEXT_LIMIT
 from retrieval.data.readers import Table
 from retrieval.errors import InputError
 

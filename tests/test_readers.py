@@ -42,6 +42,7 @@ def written(folder, name, content):
         ("t.jsonl", NDJSON),
         ("t.item", ATOMIC),
         ("t.inter", ATOMIC),
+        ("t.user", ATOMIC),
     ],
 )
 def test_text_formats_open_plain_and_compressed(tmp_path, name, content, ending, compress):

@@ -197,3 +197,23 @@ def test_a_full_disk_stops_the_index_in_one_line_and_it_can_be_completed(tmp_pat
     assert "Traceback" not in stopped.stderr
     assert "Index: 300 items" in run(tmp_path / "ws", "index").stderr
     assert len(rows(tmp_path / "ws", "similar", "id:7", "-k", "3")) == 3
+
+
+def test_movielens_100k_comes_whole_with_its_users(tmp_path):
+    said = run(tmp_path / "ws", "init", "--demo", "movielens-100k").stderr
+    assert "items: 1,682 of 1,682 rows kept" in said
+    assert "events: 100,000 of 100,000 rows kept" in said
+    assert "users: 943 of 943 rows kept" in said
+    assert "left out" not in said
+    workspace = Workspace(tmp_path / "ws")
+    items, users = workspace.catalog.frame, workspace.users()
+    assert items.schema["year"].is_integer()
+    assert items["year"].null_count() == 2
+    genres = items["genres"].explode(empty_as_null=False)
+    assert (genres.n_unique(), (genres == "Drama").sum(), items["genres"].null_count()) == (18, 725, 0)
+    assert workspace.catalog.text("1") == "Toy Story (1995). Genres: Animation, Children's, Comedy"
+    assert workspace.events().collect()["user_id"].n_unique() == 943
+    assert users.columns == ["user_id", "age", "gender", "occupation"]
+    assert (users["age"].min(), users["age"].max(), users["occupation"].n_unique()) == (7, 73, 21)
+    assert users["gender"].value_counts(sort=True).rows() == [("M", 670), ("F", 273)]
+    assert 'noun = "film"' in workspace.settings_path.read_text()

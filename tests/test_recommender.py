@@ -7,7 +7,8 @@ import polars as pl
 import pytest
 from planted_models import PLANTED_SETTINGS, PlantedModels
 
-from agent.recommender import Recommender, Request
+from agent.recommender import Recommender
+from agent.request import Request
 from retrieval.data.events import History
 from retrieval.data.workspace import Workspace
 from retrieval.errors import AmbiguousTitleError, IndexMismatchError, InputError, UnknownItemError, UnknownUserError

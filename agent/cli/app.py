@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from agent.cli import INTERRUPTED, doctor, explain, index, init, recommend, similar
+from agent.cli import INTERRUPTED, doctor, evaluate, explain, index, init, recommend, similar, tune
 from agent.cli.console import complain
 from retrieval.errors import WhyrecError
 
@@ -72,4 +72,6 @@ app.command()(index.index)
 app.command()(recommend.recommend)
 app.command()(explain.explain)
 app.command()(similar.similar)
+app.command()(tune.tune)
+app.command()(evaluate.evaluate)
 app.command()(doctor.doctor)

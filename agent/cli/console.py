@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -50,6 +50,39 @@ def progress(label: str, total: int) -> Iterator[Progress]:
     with Progress(*columns, console=messages, transient=True, disable=not messages.is_terminal) as bar:
         bar.add_task(label, total=total)
         yield bar
+
+
+class Steps:
+    """A bar on stderr for one piece of work after another; without a terminal, a line for each."""
+
+    def __init__(self) -> None:
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        self._bar = Progress(*columns, console=messages, transient=True, disable=not messages.is_terminal)
+        self._task: TaskID | None = None
+
+    def __enter__(self) -> "Steps":
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def start(self, label: str, total: int) -> None:
+        """A piece of work of ``total`` steps begins; the one before is done."""
+        if self._task is not None:
+            self._bar.remove_task(self._task)
+        self._task = self._bar.add_task(label, total=total)
+        if not messages.is_terminal:
+            say(label)
+
+    def advance(self, steps: int = 1) -> None:
+        """So many steps are done."""
+        if self._task is not None:
+            self._bar.advance(self._task, steps)
+
+    def note(self, message: str) -> None:
+        """As `note`, without disturbing the bar."""
+        note(message)
 
 
 def print_rows(rows: Sequence[Mapping[str, Any]], form: Format, *tables: Table) -> None:

@@ -12,7 +12,7 @@ from agent.cli.options import DEFAULT_WORKSPACE, FormatOption, WorkspaceOption, 
 from agent.cli.recommend import WriterChoice, WriterOption, as_row
 
 if TYPE_CHECKING:
-    from agent.recommender import Recommended
+    from agent.request import Recommended
 
 
 def explain(
@@ -27,7 +27,8 @@ def explain(
     Example:  whyrec explain 15 "Blade Runner" --format json
     """
     from agent.models import Models
-    from agent.recommender import Recommender, Request
+    from agent.recommender import Recommender
+    from agent.request import Request
 
     opened = open_workspace(workspace)
     recommender = Recommender(opened.workspace, opened.settings, Models(opened.settings, say))

@@ -10,15 +10,22 @@ import typer
 from agent.cli.console import note, say
 from agent.cli.options import DEFAULT_WORKSPACE
 from agent.settings import Settings, load_settings
+from retrieval.data.columns import parse_overrides
+from retrieval.data.demo import movielens_100k, movielens_small
 from retrieval.data.import_report import ImportReport
-from retrieval.data.workspace import Imported
+from retrieval.data.import_tables import Imported
+from retrieval.data.readers import Table, scan_table
+from retrieval.data.workspace import Workspace, create_workspace
 from retrieval.errors import command
+
+Tables = tuple[Table, Table | None, Table | None]
 
 
 class Demo(StrEnum):
     """Packaged data sets."""
 
     movielens = "movielens"
+    movielens_100k = "movielens-100k"
 
 
 def init(
@@ -30,6 +37,9 @@ def init(
     ] = None,
     events: Annotated[
         Path | None, typer.Option(help="What users did, in any of these formats or RecBole .inter.")
+    ] = None,
+    users: Annotated[
+        Path | None, typer.Option(help="What is known of users, such as age or gender; also RecBole .user.")
     ] = None,
     demo: Annotated[Demo | None, typer.Option(help="Use a packaged data set instead of files.")] = None,
     column_map: Annotated[
@@ -53,31 +63,22 @@ def init(
 
     Example:  whyrec init --items films.csv --events ratings.csv.gz --map item_id=movieId
     """
-    if (demo is None) == (items is None):
-        raise typer.BadParameter("give --items FILE (and --events FILE), or --demo movielens")
-    if demo is not None and (events is not None or column_map or noun is not None):
-        raise typer.BadParameter("--demo brings its own events, columns and noun")
+    if demo is not None and (items or events or users or column_map or noun is not None):
+        raise typer.BadParameter("--demo brings its own tables, columns and noun")
     if workspace and workspace_option and workspace != workspace_option:
         raise typer.BadParameter(f"two workspaces are named: {workspace} and {workspace_option}")
-    from retrieval.data.columns import parse_overrides
-    from retrieval.data.demo import movielens_small
-    from retrieval.data.readers import scan_table
-    from retrieval.data.workspace import create_workspace
-
     root = workspace or workspace_option or Path(os.environ.get("WHYREC_WORKSPACE", DEFAULT_WORKSPACE))
     kept = (root / "whyrec.toml").is_file()
     if kept and noun is not None:
         raise typer.BadParameter(f"{root} keeps its settings; write the noun into {root / 'whyrec.toml'}")
-    if items is not None:
-        tables = scan_table(items), scan_table(events) if events else None
-    else:
-        tables, noun, skip_invalid = movielens_small(), "film", True
+    tables = _opened(items, events, users) if demo is None else _packaged(demo)
+    had_users = kept and replace and Workspace(root).users_path.exists()
     imported = create_workspace(
         root,
         *tables,
         overrides=parse_overrides(column_map or []),
-        noun=noun or "item",
-        skip_invalid=skip_invalid,
+        noun=noun or ("film" if demo else "item"),
+        skip_invalid=skip_invalid or demo is not None,
         replace=replace,
     )
     _report("items", imported.items)
@@ -85,9 +86,25 @@ def init(
         _report("events", imported.events)
         liked = f"{imported.verb} from {imported.liked_from:g} up"
         say(f"  {imported.users:,} users; times: {imported.times}; {liked}")
+    if imported.people:
+        _report("users", imported.people)
+    elif had_users:
+        note("the users' attributes from before are gone: these data have none (--users FILE brings them)")
     if kept:
         _compare(load_settings(root / "whyrec.toml"), imported)
     say(f"Workspace {root} is ready. Next: {command('index', root)}")
+
+
+def _opened(items: Path | None, events: Path | None, users: Path | None) -> Tables:
+    if items is None:
+        raise typer.BadParameter("give --items FILE (and --events FILE, --users FILE), or --demo movielens")
+    return scan_table(items), scan_table(events) if events else None, scan_table(users) if users else None
+
+
+def _packaged(demo: Demo) -> Tables:
+    if demo is Demo.movielens_100k:
+        return movielens_100k()
+    return (*movielens_small(), None)
 
 
 def _compare(settings: Settings, imported: Imported) -> None:

@@ -19,7 +19,7 @@ from agent.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from agent.recommender import Recommended
+    from agent.request import Recommended
 
 
 class ModeChoice(StrEnum):
@@ -75,11 +75,13 @@ def recommend(
     if mode is ModeChoice.retrieval and alpha:
         raise typer.BadParameter("--alpha weighs the language model, which --mode retrieval leaves out")
     from agent.models import Models
-    from agent.recommender import Recommender, Request
+    from agent.recommender import Recommender, serving
+    from agent.request import Request
 
     opened = open_workspace(workspace)
     request = Request(user, tuple(like or ()), query, k, where, exclude_seen, mode.value, alpha, explain, writer.value)
-    answer = Recommender(opened.workspace, opened.settings, Models(opened.settings, say)).recommend(request)
+    live = serving(opened.workspace, opened.settings) if mode is not ModeChoice.retrieval else None
+    answer = Recommender(opened.workspace, opened.settings, Models(opened.settings, say), live).recommend(request)
     for message in answer.notes:
         note(message)
     print_rows([as_row(row) for row in answer.rows], form, *as_tables(answer.rows))
@@ -92,6 +94,7 @@ def as_row(row: "Recommended") -> dict[str, Any]:
     data: dict[str, Any] = {"place": row.place, "item_id": row.item_id, "title": row.label}
     if row.score is not None:
         data["score"] = round(row.score, 6)
+        data["by"] = list(row.by)
         data["stages"] = {stage: round(score, 6) for stage, score in row.stages.items()}
     if row.explanation is not None:
         data["explanation"] = row.explanation.text
@@ -115,8 +118,7 @@ def as_tables(rows: "list[Recommended]") -> list[Table]:
         cells = [str(row.place), row.label, row.item_id, f"{row.score:.3f}"]
         if ranked:
             cells.append(f"{row.stages['rank']:.2f}" if "rank" in row.stages else "")
-        used = ["retrieve", "rank"] if "fuse" in row.stages else ["retrieve"]
-        table.add_row(*map(Text, [*cells, "+".join(used)]))
+        table.add_row(*map(Text, [*cells, "+".join(row.by)]))
     reasons = Table(box=None, pad_edge=False, show_header=False)
     reasons.add_column(justify="right")
     reasons.add_column(overflow="fold")

@@ -14,17 +14,19 @@ EVENT_ROLES: dict[str, tuple[str, ...]] = {
     "value": ("rating", "value", "score", "stars", "overall", "count", "plays", "weight", "label"),
     "timestamp": ("timestamp", "time", "unixreviewtime", "datetime", "date", "position", "order", "ts"),
 }
+USER_ROLES: dict[str, tuple[str, ...]] = {"user_id": (*EVENT_ROLES["user_id"], "id")}
+TABLES = {"items": ITEM_ROLES, "events": EVENT_ROLES, "users": USER_ROLES}
 REQUIRED = ("item_id", "title", "user_id")
 
 
 def parse_overrides(pairs: list[str]) -> dict[str, str]:
-    """Turn ``["title=name", "events.item_id=asin"]`` into a dict; ``items.`` or ``events.`` means that table alone.
+    """Turn ``["title=name", "events.item_id=asin"]`` into a dict; with ``events.`` it is for that table alone.
 
     Raises:
         InputError: a pair without ``=``, with a role that does not exist, or for a role that was mapped before.
     """
     overrides: dict[str, str] = {}
-    known = {"": {**EVENT_ROLES, **ITEM_ROLES}, "items": ITEM_ROLES, "events": EVENT_ROLES}
+    known = {**TABLES, "": {**EVENT_ROLES, **ITEM_ROLES}}
     for pair in pairs:
         target, separator, column = pair.partition("=")
         table, _, role = target.rpartition(".")
@@ -32,13 +34,15 @@ def parse_overrides(pairs: list[str]) -> dict[str, str]:
             roles = ", ".join(known[""])
             raise InputError(f"--map {pair}: write role=column or events.role=column, with a role out of {roles}")
         if target in overrides:
-            raise InputError(f"--map {target} is given twice; write items.{role}=… and events.{role}=…")
+            owners = [] if table else _tables_with(role)
+            hint = f"; write {' and '.join(f'{owner}.{role}=…' for owner in owners)}" if len(owners) > 1 else ""
+            raise InputError(f"--map {target} is given twice{hint}")
         overrides[target] = column
     return overrides
 
 
 def for_table(overrides: dict[str, str], table: str) -> dict[str, str]:
-    """The overrides that apply to ``items`` or ``events``, by role; one for this table alone goes first."""
+    """The overrides that apply to ``items``, ``events`` or ``users``, by role; one for this table alone goes first."""
     general = {target: column for target, column in overrides.items() if "." not in target}
     own = {target.partition(".")[2]: c for target, c in overrides.items() if target.startswith(f"{table}.")}
     return general | own
@@ -72,10 +76,18 @@ def refuse_unused(overrides: dict[str, str], columns: dict[str, list[str]]) -> N
     """Refuse a ``--map`` whose column is in none of the tables it is for; ``columns`` gives each table's.
 
     Raises:
-        InputError: names the column and the columns that are there.
+        InputError: names the column and the columns that are there, or the table that is missing.
     """
     for target, column in overrides.items():
-        table = target.partition(".")[0] if "." in target else None
-        present = [name for key, names in columns.items() if table in (None, key) for name in names]
+        table, _, role = target.rpartition(".")
+        wanted = [table] if table else _tables_with(role)
+        if not set(wanted) & set(columns):
+            missing = " or ".join(f"--{name} FILE" for name in wanted)
+            raise InputError(f"--map {target}={column}: there is no such table; add {missing}")
+        present = [name for key in wanted for name in columns.get(key, [])]
         if column not in present:
             raise InputError(f"--map {target}={column}: no such column; there are {', '.join(present)}")
+
+
+def _tables_with(role: str) -> list[str]:
+    return [table for table, roles in TABLES.items() if role in roles]

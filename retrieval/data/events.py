@@ -1,8 +1,13 @@
 """What users did: events, and one user's history made of them."""
 
 from dataclasses import dataclass
+from typing import Any, Literal
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
+
+Preference = Literal["liked", "rated", "preferred"]
 
 
 @dataclass(frozen=True)
@@ -30,3 +35,17 @@ def read_history(events: pl.LazyFrame, user_id: str) -> History:
         .unique("item_id", keep="last", maintain_order=True)
     )
     return History(tuple(frame["item_id"]), tuple(frame["value"]))
+
+
+def preferred(values: NDArray[Any], liked_from: float) -> tuple[NDArray[np.bool_], Preference]:
+    """Which events of one user, (n,) values, speak for the item, and how.
+
+    ``liked``: those of at least ``liked_from``. Where there is none: ``rated``, all, if the values do not differ, else
+    ``preferred``, those above the user's own mean.
+    """
+    liked = np.asarray(values >= liked_from)
+    if liked.any() or len(values) == 0:
+        return liked, "liked"
+    if values.min() == values.max():
+        return np.ones(len(values), dtype=np.bool_), "rated"
+    return np.asarray(values > values.mean(dtype=np.float64)), "preferred"

@@ -1,4 +1,4 @@
-"""Give every further column of the items table a type that text, filters and evidence can use."""
+"""Give every further column of a table of items or users a type that text, filters and evidence can use."""
 
 import re
 
@@ -8,26 +8,28 @@ from retrieval.data.import_report import without_controls
 from retrieval.errors import InputError
 
 _LIST_SHARE = 0.1  # a text column becomes a list when at least this share of its values holds a bar
-RESERVED = ("item_id", "title")
 
 
-def tidy_fields(frame: pl.DataFrame) -> tuple[pl.DataFrame, list[str]]:
+def tidy_fields(
+    frame: pl.DataFrame, reserved: tuple[str, ...], *, what: str, lists: bool = True
+) -> tuple[pl.DataFrame, list[str]]:
     """Return the fields with tidy names and types, and a note on each thing that was decided.
 
     Names become lower case with underscores. Types are string, int64, float64, bool or a list of one of these:
     text that holds only numbers becomes numbers (unless it has leading zeros), text split by ``|`` becomes a list,
-    dates become ISO text. Columns of any other type are left out, which a note says.
+    dates become ISO text. Columns of any other type are left out, which a note says. Without ``lists`` text is not
+    split and lists are left out as well. ``what`` names a row of the table in messages: item or user.
 
     Raises:
-        InputError: two columns have the same tidy name.
+        InputError: two columns have the same tidy name, or one has a ``reserved`` name.
     """
     columns: dict[str, pl.Series] = {}
     notes = []
     for series in frame.get_columns():
         name = re.sub(r"\W+", "_", series.name).strip("_").lower() or "field"
-        if name in columns or name in RESERVED:
-            raise InputError(f"two columns of the items table are called {name!r} once tidied; rename one of them")
-        tidy = _tidy(series)
+        if name in columns or name in reserved:
+            raise InputError(f"two columns of the {what}s table are called {name!r} once tidied; rename one of them")
+        tidy = _tidy(series, lists)
         if tidy is None:
             notes.append(f"{series.name}: left out, its type {series.dtype} cannot be used")
             continue
@@ -37,7 +39,7 @@ def tidy_fields(frame: pl.DataFrame) -> tuple[pl.DataFrame, list[str]]:
     return pl.DataFrame(columns), notes
 
 
-def _tidy(series: pl.Series) -> pl.Series | None:
+def _tidy(series: pl.Series, lists: bool) -> pl.Series | None:
     kind = series.dtype
     if kind.is_integer() or kind.is_decimal() or kind.is_float():
         return _tidy_numbers(series)
@@ -46,10 +48,10 @@ def _tidy(series: pl.Series) -> pl.Series | None:
     if kind.is_temporal() and kind != pl.Duration:
         return series.cast(pl.String)
     if isinstance(kind, pl.List):
-        return _tidy_list(series)
+        return _tidy_list(series) if lists else None
     if kind == pl.String or isinstance(kind, (pl.Categorical, pl.Enum)):
         text = without_controls(pl.lit(series.cast(pl.String))).str.strip_chars()
-        return _tidy_text(pl.select(text.alias(series.name)).to_series())
+        return _tidy_text(pl.select(text.alias(series.name)).to_series(), lists)
     return pl.Series(series.name, [None] * len(series), pl.String) if kind == pl.Null else None
 
 
@@ -64,7 +66,7 @@ def _tidy_numbers(series: pl.Series) -> pl.Series:
     return numbers.cast(pl.Int64) if whole else numbers
 
 
-def _tidy_text(series: pl.Series) -> pl.Series:
+def _tidy_text(series: pl.Series, lists: bool) -> pl.Series:
     text = pl.select(pl.when(series != "").then(series).alias(series.name)).to_series()
     present = text.drop_nulls()
     if len(present) == 0:
@@ -76,7 +78,7 @@ def _tidy_text(series: pl.Series) -> pl.Series:
         and not present.str.contains(r"^-?0[0-9]").any()
     ):
         return _tidy_numbers(text.cast(pl.Float64))
-    if present.str.contains(r"\|").sum() >= _LIST_SHARE * len(present):
+    if lists and present.str.contains(r"\|").sum() >= _LIST_SHARE * len(present):
         return _trimmed(text.str.split("|"))
     return text
 

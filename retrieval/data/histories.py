@@ -9,7 +9,7 @@ import polars as pl
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from retrieval.data.events import History
+from retrieval.data.events import History, preferred
 
 
 @dataclass(frozen=True)
@@ -76,8 +76,15 @@ class Histories:
         return np.asarray(np.diff(self.values.indptr), dtype=np.int64)
 
     def positives(self, from_value: float | None) -> csr_array:
-        """(n, m) float32: 1 where an event counts as positive, those of at least ``from_value``; None: all."""
-        return where_value(self.values, -np.inf if from_value is None else from_value)
+        """(n, m) float32: 1 where an event speaks for the item, by `preferred`; None: every event does."""
+        if from_value is None:
+            return where(self.values, np.ones(self.values.nnz, dtype=np.bool_))
+        keep = self.values.data >= from_value
+        liked = np.add.reduceat(keep, self.values.indptr[:-1][self.counts > 0]) if self.values.nnz else np.zeros(0)
+        for row in np.flatnonzero(self.counts > 0)[liked == 0]:
+            part = slice(*self.values.indptr[row : row + 2])
+            keep[part], _ = preferred(self.values.data[part], from_value)
+        return where(self.values, keep)
 
 
 def latest_events(events: pl.DataFrame) -> pl.DataFrame:
@@ -94,9 +101,8 @@ def sparse(rows: NDArray[Any], columns: NDArray[Any], values: NDArray[Any], *, s
     return matrix
 
 
-def where_value(values: csr_array, least: float) -> csr_array:
-    """1 where a stored value is at least ``least``, nothing elsewhere."""
-    keep = values.data >= least
+def where(values: csr_array, keep: NDArray[np.bool_]) -> csr_array:
+    """1 where a stored entry is to be kept, nothing elsewhere; ``keep`` has one for each stored entry."""
     before = np.concatenate([[0], np.cumsum(keep)])
     return csr_array(
         (np.ones(int(keep.sum()), dtype=np.float32), values.indices[keep], before[values.indptr]), shape=values.shape

@@ -1,4 +1,4 @@
-"""What importing items and importing events share: the report, ids, and the sentence about a row."""
+"""What all imports share: the report, ids, and the sentence about a row."""
 
 from dataclasses import dataclass, field
 

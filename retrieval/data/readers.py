@@ -11,9 +11,9 @@ import polars as pl
 
 from retrieval.errors import InputError, first_line
 
-SUFFIXES = (".csv", ".tsv", ".parquet", ".ndjson", ".jsonl", ".inter", ".item")
+SUFFIXES = (".csv", ".tsv", ".parquet", ".ndjson", ".jsonl", ".inter", ".item", ".user")
 _COMPRESSED = (".gz", ".zst")
-_ATOMIC = (".inter", ".item")
+_ATOMIC = (".inter", ".item", ".user")
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ import polars as pl
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from retrieval.data.histories import Histories, latest_events, where_value
+from retrieval.data.histories import Histories, latest_events, where
 from retrieval.errors import SplitError
 
 Stage = Literal["validation", "test"]
@@ -65,7 +65,7 @@ class Task:
 
     def relevant(self, from_value: float | None) -> csr_array:
         """(n, m) 1 for the held-out items to be found: those with at least ``from_value``, all for None."""
-        return where_value(self.held_out, -np.inf if from_value is None else from_value)
+        return where(self.held_out, self.held_out.data >= (-np.inf if from_value is None else from_value))
 
     def sample(self, users: int, seed: int) -> "Task":
         """The same with at most so many users to predict for, drawn at random; all are still learnt from."""

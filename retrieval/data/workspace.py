@@ -1,4 +1,4 @@
-"""The folder that holds everything: settings, items, events, index and models."""
+"""The folder that holds everything: settings, items, events, users, index and models."""
 
 import json
 import os
@@ -6,25 +6,21 @@ import shutil
 import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 
 import polars as pl
 from filelock import FileLock, Timeout
 
-from retrieval.artefacts import atomic_folder, file_fingerprint, write_parquet
+from retrieval.artefacts import atomic_folder, file_fingerprint
 from retrieval.data.catalog import Catalog
-from retrieval.data.columns import EVENT_ROLES, ITEM_ROLES, assign_columns, for_table, refuse_unused
 from retrieval.data.events import History, read_history
-from retrieval.data.import_events import import_events
-from retrieval.data.import_items import import_items
-from retrieval.data.import_report import ImportReport
+from retrieval.data.import_tables import Imported, check_overrides, import_tables
 from retrieval.data.readers import Table
 from retrieval.errors import UnknownUserError, WorkspaceError, command, first_line
 
 FORMAT_VERSION = 1
-SCALE = 20
 
 _SETTINGS = """\
 # Settings of this workspace; `whyrec doctor` lists all that can be set. Environment variables (WHYREC_...) and
@@ -38,21 +34,6 @@ noun = {noun}          # what an item is called in explanations
 liked_from = {liked_from}        # an event of at least this value counts as liked (at first found from the data)
 verb = {verb}        # what such an event says in explanations: liked, or chose where the events have no rating
 """
-
-
-@dataclass(frozen=True)
-class Imported:
-    """What `create_workspace` did: a report for each table, and what the times and values of the events are.
-
-    liked_from and verb are what these data suggest; settings that a replaced workspace had before stay as they are.
-    """
-
-    items: ImportReport
-    events: ImportReport | None
-    times: str
-    liked_from: float
-    verb: str
-    users: int
 
 
 class Workspace:
@@ -79,6 +60,7 @@ class Workspace:
         self.index_path = root / "index"
         self.items_path = root / "data" / "items.parquet"
         self.events_path = root / "data" / "events"
+        self.users_path = root / "data" / "users.parquet"
 
     def _settings(self) -> dict[str, object]:
         try:
@@ -96,9 +78,7 @@ class Workspace:
         try:
             return Catalog.read(self.items_path)
         except (OSError, pl.exceptions.PolarsError) as error:
-            raise WorkspaceError(
-                f"{self.items_path} cannot be read ({first_line(error)}); import it again: whyrec init --replace"
-            ) from error
+            raise _unreadable(self.items_path, error) from error
 
     @cached_property
     def catalog_fingerprint(self) -> str:
@@ -114,6 +94,34 @@ class Workspace:
             )
         return pl.scan_parquet(parts)
 
+    @cached_property
+    def times(self) -> str:
+        """What the events' timestamps are (`Timestamps.kind`).
+
+        Raises:
+            WorkspaceError: the account of the import is missing or damaged.
+        """
+        path = self.root / "data" / "import.json"
+        try:
+            return str(json.loads(path.read_text(encoding="utf-8"))["times"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise _unreadable(path, error) from error
+
+    def users(self) -> pl.DataFrame | None:
+        """What is known of users beside their events: ``user_id`` and any further fields; None where nothing is.
+
+        A user may have events and no row here, or a row and no events.
+
+        Raises:
+            WorkspaceError: the file is damaged.
+        """
+        if not self.users_path.exists():
+            return None
+        try:
+            return pl.read_parquet(self.users_path).select("user_id", pl.exclude("user_id"))
+        except (OSError, pl.exceptions.PolarsError) as error:
+            raise _unreadable(self.users_path, error) from error
+
     def history(self, user_id: str) -> History:
         """What one user did, oldest first.
 
@@ -126,9 +134,7 @@ class Workspace:
             if len(history) == 0:
                 raise UnknownUserError(self._unknown_user(user_id))
         except (OSError, pl.exceptions.PolarsError) as error:
-            raise WorkspaceError(
-                f"{self.events_path} cannot be read ({first_line(error)}); import it again: whyrec init --replace"
-            ) from error
+            raise _unreadable(self.events_path, error) from error
         return history
 
     def _unknown_user(self, user_id: str) -> str:
@@ -161,10 +167,15 @@ class Workspace:
             raise WorkspaceError(f"{self.root} is being written by another whyrec; wait for it to end") from None
 
 
+def _unreadable(path: Path, error: Exception) -> WorkspaceError:
+    return WorkspaceError(f"{path} cannot be read ({first_line(error)}); import it again: whyrec init --replace")
+
+
 def create_workspace(
     root: Path,
     items: Table,
     events: Table | None,
+    users: Table | None = None,
     *,
     overrides: dict[str, str] | None = None,
     noun: str = "item",
@@ -176,7 +187,7 @@ def create_workspace(
     With ``replace`` the data are imported anew and settings, index and models stay.
 
     Raises:
-        InputError: the tables cannot be used (`import_items`, `import_events`).
+        InputError: the tables cannot be used (`import_tables`).
         WorkspaceError: something is at ``root`` already and ``replace`` is false, or it is no workspace that can be
             opened, or another process is writing it.
     """
@@ -190,11 +201,12 @@ def create_workspace(
             f"{root} is a workspace already; add --replace to import the data anew (settings and index stay)"
         )
     overrides = overrides or {}
-    _check_overrides(items, events, overrides)
+    tables = {name: table for name, table in (("items", items), ("events", events), ("users", users)) if table}
+    check_overrides(tables, overrides)
     # A workspace of a newer format is not opened, and one that is being written is waited for.
     lock = Workspace(root).writing() if occupied else nullcontext()
     with lock, atomic_folder(root, replace=replace) as folder:
-        imported = _import(folder, items, events, overrides, skip_invalid)
+        imported = import_tables(folder / "data", tables, overrides, skip_invalid=skip_invalid)
         if occupied:
             _keep(root, folder)
         else:
@@ -221,45 +233,3 @@ def _keep(old: Path, new: Path) -> None:
             shutil.copytree(path, new / path.name, copy_function=os.link)
         else:
             (new / path.name).hardlink_to(path)
-
-
-def _check_overrides(items: Table, events: Table | None, overrides: dict[str, str]) -> None:
-    """Refuse wrong columns before anything is read."""
-    columns = {"items": items.columns(), **({"events": events.columns()} if events else {})}
-    refuse_unused(overrides, columns)
-    assign_columns(columns["items"], ITEM_ROLES, for_table(overrides, "items"), items.source)
-    if events:
-        assign_columns(columns["events"], EVENT_ROLES, for_table(overrides, "events"), events.source)
-
-
-def _import(
-    folder: Path, items: Table, events: Table | None, overrides: dict[str, str], skip_invalid: bool
-) -> Imported:
-    (folder / "data" / "events").mkdir(parents=True)
-    frame, items_report = import_items(items, for_table(overrides, "items"), skip_invalid=skip_invalid)
-    write_parquet(frame.lazy(), folder / "data" / "items.parquet")
-    if events is None:
-        return Imported(items_report, None, "none", 1.0, "liked", 0)
-    part = folder / "data" / "events" / "part-00000.parquet"
-    columns = for_table(overrides, "events")
-    report, times = import_events(events, columns, frame, part, skip_invalid=skip_invalid)
-    written = pl.scan_parquet(part)
-    users = written.select("user_id").unique().select(pl.len()).collect(engine="streaming").item()
-    verb = "liked" if "value" in report.columns else "chose"
-    return Imported(items_report, report, times.kind, _liked_from(written), verb, users)
-
-
-def _liked_from(events: pl.LazyFrame) -> float:
-    """The upper median of the values: the largest that at most half of the events lie below.
-
-    It must be more than the least value and, on a rating scale (at most 20 different values), reach the middle of the
-    scale: where most events are dislikes, these are not liked.
-    """
-    counts = events.group_by("value").len().collect(engine="streaming").sort("value")  # ratings have few values
-    values = counts["value"].to_list()
-    below = counts["len"].cum_sum() - counts["len"]
-    median = counts.filter(below <= counts["len"].sum() / 2)["value"].to_list()[-1]
-    if len(values) == 1:
-        return float(median)
-    least = (values[0] + values[-1]) / 2 if len(values) <= SCALE else values[1]
-    return float(next(value for value in values if value >= max(median, least)))

@@ -15,6 +15,7 @@ from chromadb.errors import ChromaError, NotFoundError
 
 from retrieval.contracts import Encoder
 from retrieval.data.catalog import Catalog
+from retrieval.data.workspace import Workspace
 from retrieval.errors import IndexMismatchError, WorkspaceError, command, first_line
 from retrieval.ranking import Floats
 from retrieval.text.filters import Where
@@ -180,6 +181,11 @@ class ItemIndex:
         vectors: Floats = np.asarray(found, dtype=np.float32)
         return vectors[[row_of[item_id] for item_id in ids]]
 
+    def ids(self, where: Where) -> list[str]:
+        """Ids of all items that fit ``where``."""
+        with self._guarded():
+            return list(self._collection.get(where=where, include=[])["ids"])
+
     def search(
         self, queries: Floats, k: int, where: Where | None = None, exclude: frozenset[str] = frozenset()
     ) -> list[str]:
@@ -215,6 +221,21 @@ class ItemIndex:
             if type(error).__name__ != "PanicException":
                 raise
             raise WorkspaceError(f"the index in {self.path} is damaged; {self._rebuild}") from error
+
+
+def open_index(workspace: Workspace, encoder_fingerprint: str) -> ItemIndex:
+    """The workspace's index, complete and of the items it has now.
+
+    Raises:
+        IndexMismatchError: there is none, another encoder made it, or it holds other items than the catalog.
+    """
+    index = ItemIndex(workspace.index_path, encoder_fingerprint)
+    if index.made_from != workspace.catalog_fingerprint:
+        raise IndexMismatchError(
+            f"the index ({len(index):,} items) is not up to date with the catalog ({len(workspace.catalog):,}); "
+            f"run: {command('index', workspace.root)}"
+        )
+    return index
 
 
 def delete_index(path: Path) -> None:

@@ -17,22 +17,24 @@ class Interest:
     """One thing to look for: items like some others, or a text.
 
     queries: (q, d) float32 of length 1, at most 16, to search the index with. anchors: (n, d) float32 of length 1, to
-    score what was found.
+    score what was found. sharpness: β of the score.
     """
 
     queries: Floats
     anchors: Floats
+    sharpness: float = SHARPNESS
 
     def score(self, vectors: Floats) -> Floats:
         """Score items (n, d): a soft maximum of their cosines to the anchors, (n,) float32 within [-1, 1].
 
-        ``log mean_j exp(β cos(a_j, v)) / β`` with β = 20. With one anchor it is the cosine; with many it lets the few
-        nearest ones decide, which ranks unseen items better than the mean of all (DECISIONS.md, 2026-11-22).
+        ``log mean_j exp(β cos(a_j, v)) / β`` with β the sharpness. With one anchor it is the cosine; with
+        many it lets the few nearest ones decide, which ranks unseen items better than the mean of all (DECISIONS.md,
+        2026-11-22).
         """
         cosines = vectors @ self.anchors.T  # (n items, n anchors)
         top = cosines.max(axis=1, keepdims=True)
-        soft = np.exp(SHARPNESS * (cosines - top)).mean(axis=1)
-        return np.asarray(top[:, 0] + np.log(soft) / SHARPNESS, dtype=np.float32)
+        soft = np.exp(self.sharpness * (cosines - top)).mean(axis=1)
+        return np.asarray(top[:, 0] + np.log(soft) / self.sharpness, dtype=np.float32)
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ class Profile:
         return np.asarray(np.mean([standardise(score) for score in scores], axis=0), dtype=np.float32)
 
 
-def interest_in(vectors: Floats) -> Interest:
+def interest_in(vectors: Floats, sharpness: float = SHARPNESS) -> Interest:
     """The interest of someone who liked items with these vectors (n, d), n ≥ 1.
 
     Up to 16 items are queries themselves; more are put into 16 groups (Ward linkage), each asked for by its medoid,
@@ -70,10 +72,10 @@ def interest_in(vectors: Floats) -> Interest:
     if len(vectors) == 0:
         raise ValueError("an interest needs at least one vector")
     if len(vectors) <= MAX_QUERIES:
-        return Interest(vectors, vectors)
+        return Interest(vectors, vectors, sharpness)
     groups = fcluster(ward(vectors.astype(np.float64)), MAX_QUERIES, criterion="maxclust")
     medoids = []
     for group in np.unique(groups):
         members = vectors[groups == group]
         medoids.append(members[int((members @ members.mean(axis=0)).argmax())])
-    return Interest(np.stack(medoids), vectors)
+    return Interest(np.stack(medoids), vectors, sharpness)

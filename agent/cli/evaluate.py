@@ -1,0 +1,156 @@
+"""`whyrec evaluate`."""
+
+import shlex
+import sys
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from agent.cli.console import Format, Steps, print_rows, say
+from agent.cli.options import DEFAULT_WORKSPACE, FormatOption, WorkspaceOption, open_workspace
+
+PROVEN = 0.05
+SHOWN = (("ndcg", 10), ("recall", 10), ("mrr", 10), ("coverage", 10), ("latency-p50", 10))
+
+
+class SplitChoice(StrEnum):
+    """How events are cut into what is learnt from and what is tested on."""
+
+    temporal = "temporal"
+    leave_last = "leave-last"
+    users = "users"
+    cold_items = "cold-items"
+    random = "random"
+
+
+class RelevantChoice(StrEnum):
+    """Which held-out events are to be found."""
+
+    liked = "liked"
+    any = "any"
+
+
+SplitOption = Annotated[
+    SplitChoice | None,
+    typer.Option(help="How events are cut.", show_default="temporal, or what the times allow"),
+]
+RelevantOption = Annotated[
+    RelevantChoice, typer.Option(help="What is to be found: held-out items that were liked, or any.")
+]
+TrialsOption = Annotated[int, typer.Option(min=1, max=1000, help="Parameter trials for each scorer on validation.")]
+
+
+def evaluate(
+    split: SplitOption = None,
+    systems: Annotated[str, typer.Option(help="all, or names divided by commas, such as ease,fused.")] = "all",
+    users: Annotated[
+        int | None, typer.Option(min=1, help="At most so many users, drawn at random.", show_default="all")
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, max=100, help="How many times, each with another seed.")] = 1,
+    trials: TrialsOption = 20,
+    relevant: RelevantOption = RelevantChoice.liked,
+    reference: Annotated[
+        str | None, typer.Option(help="The system that all others are compared with.", show_default="the best")
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option(help="What the data are called in the report.", show_default="the folder's name")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="A new folder for the report.", show_default="reports/TIME in the workspace")
+    ] = None,
+    form: FormatOption = Format.table,
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+) -> None:
+    """Measure how good the recommendations are, on events that nothing has seen, against tuned scorers.
+
+    Writes report.json and report.html. Interrupted, it goes on where it was when given again.
+
+    Example:  whyrec evaluate --split cold-items --seeds 3
+    """
+    from agent.evaluation.run import Evaluation, Plan
+    from agent.evaluation.study import Question
+    from agent.models import Models
+
+    opened = open_workspace(workspace)
+    if out is not None and out.exists():
+        raise typer.BadParameter(f"{out} exists already; name a new folder with --out")
+    plan = Plan(
+        Question(split.value if split else None, relevant.value, users),
+        () if systems == "all" else tuple(dict.fromkeys(part.strip() for part in systems.split(",") if part.strip())),
+        seeds,
+        trials,
+        reference,
+        name or _name_of(workspace),
+    )
+    with opened.workspace.writing(), Steps() as watch:
+        evaluation = Evaluation(opened.workspace, opened.settings, Models(opened.settings), plan, watch)
+        report = evaluation.run(shlex.join(["whyrec", *sys.argv[1:]]))
+        folder = out or opened.workspace.root / "reports" / datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
+        _write(folder, report)
+        evaluation.finish()
+    print_rows(report["rows"], form, as_table(report))
+    _say_whether_proven(report)
+    say(f"Report: {folder / 'report.html'}")
+
+
+def _name_of(root: Path) -> str:
+    path = root.resolve()
+    return path.parent.name if path.name == DEFAULT_WORKSPACE.name else path.name
+
+
+def _write(folder: Path, report: dict[str, Any]) -> None:
+    from agent.evaluation.output import write_report
+    from agent.evaluation.page import render_page
+
+    write_report(folder, report, render_page(report))
+
+
+def as_table(report: dict[str, Any]) -> Table:
+    """The overall figures, best first, with their intervals."""
+    table = Table(box=None, pad_edge=False)
+    table.add_column("system", overflow="fold", style="bold")
+    figures = {
+        (row["system"], row["metric"], row["k"]): row
+        for row in report["rows"]
+        if row["stratum"] == "all" and row["seed"] is None
+    }
+    for metric, k in SHOWN:
+        table.add_column("ms" if metric == "latency-p50" else f"{metric}@{k}", justify="right")
+    systems = list(dict.fromkeys(row["system"] for row in report["rows"]))
+    for system in sorted(systems, key=lambda s: -(figures[s, *SHOWN[0]]["mean"] or 0)):
+        cells = [_cell(figures.get((system, metric, k)), metric) for metric, k in SHOWN]
+        table.add_row(Text(system), *map(Text, cells))
+    return table
+
+
+def _cell(row: dict[str, Any] | None, metric: str) -> str:
+    if row is None or row["mean"] is None:
+        return "-"
+    if metric == "latency-p50":
+        return f"{row['mean']:.1f}"
+    figure = f"{row['mean']:.3f}"
+    return figure if row["low"] is None else f"{figure} [{row['low']:.3f}, {row['high']:.3f}]"
+
+
+def _say_whether_proven(report: dict[str, Any]) -> None:
+    users = report["meta"]["users"]
+    left_out = users["without relevant items"]
+    say(
+        f"{users['evaluated']:,} users"
+        + (f"; {left_out:,} left out: no relevant item is held out of them" if left_out else "")
+        + "; in brackets 95 % intervals"
+    )
+    compared = [c for c in report["comparisons"] if c["metric"] == "ndcg" and c["p_holm"] is not None]
+    if compared:
+        first = compared[0]["system"]
+        unproven = [c["reference"] for c in compared if c["p_holm"] >= PROVEN or c["delta"] <= 0]
+        lead = f"not proven better than {', '.join(unproven)}" if unproven else "proven better than all others"
+        say(f"{first}: {lead} (NDCG@10, paired bootstrap, Holm)")
+
+
+__all__ = ["RelevantOption", "SplitOption", "TrialsOption", "evaluate"]

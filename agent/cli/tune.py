@@ -1,0 +1,94 @@
+"""`whyrec tune`."""
+
+import shlex
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from agent.cli.console import Format, Steps, print_rows, say
+from agent.cli.evaluate import RelevantChoice as Relevant
+from agent.cli.evaluate import RelevantOption, SplitOption, TrialsOption
+from agent.cli.options import DEFAULT_WORKSPACE, FormatOption, WorkspaceOption, open_workspace
+
+if TYPE_CHECKING:
+    from agent.evaluation.tuning import Tuned
+
+FUSION = "fusion"
+
+
+def tune(
+    scorers: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="Scorers by name, or fusion: all that are fused, put together and made live.", show_default="fusion"
+        ),
+    ] = None,
+    split: SplitOption = None,
+    trials: TrialsOption = 20,
+    relevant: RelevantOption = Relevant.liked,
+    seed: Annotated[int, typer.Option(min=0, help="For the split and for what is drawn in training.")] = 0,
+    form: FormatOption = Format.table,
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+) -> None:
+    """Search the parameters of scorers on validation events, and let the best way to fuse them serve.
+
+    The test part of the split is not touched. Winners and trials are kept in tuning/ of the workspace.
+
+    Example:  whyrec tune ease ials --trials 30
+    """
+    from agent.evaluation.fusing import FUSED, make_live
+    from agent.evaluation.study import Question, Study
+    from agent.evaluation.tuning import tuned
+    from agent.models import Models
+    from retrieval.cf.scorers import SCORERS
+    from retrieval.errors import InputError
+
+    wanted = list(dict.fromkeys(scorers or [FUSION]))
+    unknown = [name for name in wanted if name not in (*SCORERS, FUSION)]
+    if unknown:
+        raise typer.BadParameter(f"no scorer {unknown[0]!r}; there are {', '.join((*SCORERS, FUSION))}")
+    names = list(dict.fromkeys(part for name in wanted for part in (FUSED if name == FUSION else (name,))))
+    opened = open_workspace(workspace)
+    question = Question(split.value if split else None, relevant.value)
+    study = Study(opened.workspace, opened.settings, Models(opened.settings), question, seed)
+    if FUSION in wanted and not study.has_text:
+        raise InputError("a fusion needs the items' text; run: whyrec index")
+    with opened.workspace.writing(), Steps() as watch:
+        winners: list[Tuned] = []
+        for name in names:
+            watch.start(f"Tuning {name}", trials)
+            winners.append(tuned(study, name, trials, watch.advance))
+        rows = [as_row(found) for found in winners]
+        if FUSION in wanted:
+            fusions = make_live(
+                study, [w for w in winners if w.scorer in FUSED], shlex.join(["whyrec", *sys.argv[1:]]), watch
+            )
+            rows += [
+                {
+                    "scorer": name,
+                    "metric": "ndcg@10",
+                    "validation": round(value, 4),
+                    "parameters": fusions.constants(name),
+                }
+                for name, value in fusions.values.items()
+            ]
+    print_rows(rows, form)
+    if FUSION in wanted:
+        say(f"Live: {fusions.best} of {', '.join(fusions.strategies[fusions.best].used)}; whyrec recommend uses it now")
+
+
+def as_row(found: "Tuned") -> dict[str, Any]:
+    """The winner of one search."""
+    return {
+        "scorer": found.scorer,
+        "metric": found.metric,
+        "validation": round(found.value, 4),
+        "default": round(found.trials[0].value, 4),
+        "trials": len(found.trials),
+        "parameters": {name: _short(value) for name, value in found.parameters.items()},
+    }
+
+
+def _short(value: Any) -> Any:
+    return float(f"{value:.4g}") if isinstance(value, float) else value

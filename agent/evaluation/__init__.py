@@ -1,0 +1,1 @@
+"""How good the recommendations are: what `whyrec evaluate` measures, compares and reports."""

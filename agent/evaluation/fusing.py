@@ -1,0 +1,198 @@
+"""Find out on validation how scorers are best put together."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import optuna
+from numpy.typing import NDArray
+
+from agent.evaluation.output import versions
+from agent.evaluation.study import Study
+from agent.evaluation.tuning import PLACES, Tuned, mean_ndcg
+from agent.evaluation.watch import Watch
+from retrieval.cf.fused import POOL, STRATEGIES, Candidates, Fusion, Strategy, best_of, find_candidates
+from retrieval.cf.live import save_fusion
+from retrieval.cf.scorer import Scorer
+from retrieval.cf.scorers import SCORERS
+from retrieval.cf.stack import Stack
+from retrieval.data.splits import Task
+from retrieval.metrics import find_hits, ranking_metrics
+
+FUSED = ("soft-knn", "popularity", "item-knn", "ease", "ials")
+USERS = 1_000  # whose lists the constants are chosen on
+TRIALS = 100  # of a strategy's constants; each takes milliseconds
+LEAST_WEIGHT = 0.05  # less is none, and the scorer need not run
+
+
+@dataclass(frozen=True)
+class Fusions:
+    """Each strategy with the constants that won on validation, and what it reached there.
+
+    values: NDCG@10 of each strategy on users whose lists its constants were not chosen on (two halves, each serving
+    the other). singles: NDCG@10 of each scorer alone, on all users.
+    """
+
+    fingerprint: str
+    strategies: dict[Strategy, Fusion]
+    values: dict[Strategy, float]
+    singles: dict[str, float]
+
+    def constants(self, name: Strategy) -> dict[str, Any]:
+        """What was chosen for a strategy, as plain data."""
+        fusion = self.strategies[name]
+        if name == "weighted":
+            return {scorer: weight for scorer, weight in zip(fusion.scorers, fusion.weights, strict=True) if weight > 0}
+        return {"cut by": fusion.pair[0], "to": fusion.cut, "ordered by": fusion.pair[1]} if name == "cascade" else {}
+
+    @property
+    def best(self) -> Strategy:
+        """The strategy with the highest value."""
+        return max(STRATEGIES, key=lambda name: self.values[name])
+
+
+@dataclass(frozen=True)
+class Lists:
+    """Candidates of validation users with what is relevant, (n, c), and how many relevant items each user has."""
+
+    candidates: Candidates
+    relevant: NDArray[np.bool_]
+    counts: NDArray[np.int64]
+
+    def take(self, rows: NDArray[np.int64]) -> "Lists":
+        """Some of the users."""
+        found = self.candidates
+        part = Candidates(found.columns[rows], found.scores[:, rows], found.lengths[rows])
+        return Lists(part, self.relevant[rows], self.counts[rows])
+
+    def ndcg(self, fusion: Fusion) -> float:
+        """NDCG@10 of the fused lists."""
+        places = np.arange(self.relevant.shape[1], dtype=np.int64)[None, :].repeat(len(self.relevant), axis=0)
+        by_place = replace(self.candidates, columns=np.where(self.candidates.present, places, -1))
+        found = best_of(by_place, fusion.fuse(self.candidates), PLACES)
+        hits = np.take_along_axis(self.relevant, np.maximum(found.columns, 0), axis=1) & (found.columns >= 0)
+        return float(np.nanmean(ranking_metrics(hits, self.counts, PLACES)["ndcg"]))
+
+
+def find_fusions(study: Study, winners: Sequence[Tuned], progress: Callable[[], None] = lambda: None) -> Fusions:
+    """Fit the scorers on the training part and choose each strategy's constants on validation lists.
+
+    ``progress`` is called after each scorer that was fitted and each strategy.
+
+    Raises:
+        SplitError: no user has a relevant item.
+    """
+    scorers = []
+    for winner in winners:
+        scorers.append(winner.fit(study, "validation"))
+        progress()
+    task = study.task("validation").sample(USERS, study.seed)
+    lists = validation_lists(study, task, scorers)
+    names = tuple(scorer.name for scorer in scorers)
+    singles = {
+        scorer.name: mean_ndcg(scorer.top(task.histories, PLACES, candidates=task.candidates).columns, study, task)
+        for scorer in scorers
+    }
+    strategies: dict[Strategy, Fusion] = {}
+    values: dict[Strategy, float] = {}
+    halves = np.array_split(np.random.default_rng(study.seed).permutation(len(lists.counts)), 2)
+    for strategy in STRATEGIES:
+        strategies[strategy] = _chosen(strategy, names, lists, study.seed)
+        crossed = [
+            lists.take(np.sort(judged)).ndcg(_chosen(strategy, names, lists.take(np.sort(chosen)), study.seed))
+            for chosen, judged in (halves, halves[::-1])
+        ]
+        values[strategy] = float(np.mean(crossed))
+        progress()
+    return Fusions(study.fingerprint, strategies, values, singles)
+
+
+def make_live(study: Study, winners: Sequence[Tuned], command: str, watch: Watch) -> Fusions:
+    """Choose the constants on validation, train the scorers on all events, and let `whyrec recommend` use the best.
+
+    Raises:
+        SplitError: no user has a relevant item to validate on.
+    """
+    watch.start("Putting scorers together", len(winners) + len(STRATEGIES))
+    fusions = find_fusions(study, winners, watch.advance)
+    watch.start("Training on all events", len(winners))
+    scorers = []
+    for winner in winners:
+        kind = SCORERS[winner.scorer]
+        scorers.append(kind.fit(study.everything(), kind.config_type.from_json(winner.parameters)))
+        watch.advance()
+    made = {
+        "command": command,
+        "validation": {
+            "split": study.name,
+            "seed": study.seed,
+            "fingerprint": study.split.fingerprint,
+            "ndcg@10": {**fusions.values, **fusions.singles},
+        },
+        "versions": versions(),
+    }
+    folder = study.workspace.root / "models" / "fusion"
+    save_fusion(folder, fusions.strategies, fusions.best, scorers, study.workspace.catalog_fingerprint, made)
+    return fusions
+
+
+def validation_lists(study: Study, task: Task, scorers: Sequence[Scorer]) -> Lists:
+    """What the scorers find for the task's users who have a relevant item."""
+    relevant = study.relevant(task)
+    rows = np.flatnonzero(np.diff(relevant.indptr)).astype(np.int64)
+    histories, wanted = task.histories.take(rows), relevant[rows]
+    parts = list(find_candidates(scorers, histories, POOL, candidates=task.candidates))
+    candidates = Candidates(
+        np.concatenate([part.columns for part in parts]),
+        np.concatenate([part.scores for part in parts], axis=1),
+        np.concatenate([part.lengths for part in parts]),
+    )
+    return Lists(candidates, find_hits(candidates.columns, wanted), np.diff(wanted.indptr).astype(np.int64))
+
+
+def _chosen(strategy: Strategy, names: tuple[str, ...], lists: Lists, seed: int) -> Fusion:
+    """The strategy with the constants that are best on these lists."""
+    if strategy == "weighted":
+        return _search(lambda trial: _weighted(trial, names), lists, seed, _alone(names))
+    if strategy == "cascade":
+        pairs = [{"cheap": names.index(a), "dear": names.index(b), "cut": POOL} for a in names for b in names if a != b]
+        return _search(lambda trial: _cascade(trial, names), lists, seed, pairs)
+    if strategy == "stacked":
+        found = lists.candidates
+        return Fusion(
+            strategy, names, stack=Stack.fit(found.scores, found.present, found.lengths, lists.relevant, seed)
+        )
+    return Fusion(strategy, names)
+
+
+def _search(
+    suggested: Callable[[optuna.Trial], Fusion], lists: Lists, seed: int, first: Sequence[dict[str, Any]]
+) -> Fusion:
+    """The best of ``TRIALS`` suggestions, among them those of ``first``."""
+    search = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=seed))
+    for parameters in first:
+        search.enqueue_trial(parameters)
+    search.optimize(lambda trial: lists.ndcg(suggested(trial)), n_trials=max(TRIALS, len(first)))
+    return suggested(optuna.trial.FixedTrial(search.best_params))
+
+
+def _alone(names: tuple[str, ...]) -> list[dict[str, float]]:
+    """Each scorer alone, and all with the same weight: the weights found are never worse than these on validation."""
+    return [*({name: float(name == only) for name in names} for only in names), dict.fromkeys(names, 1.0)]
+
+
+def _weighted(trial: Any, names: tuple[str, ...]) -> Fusion:
+    weights = np.array([trial.suggest_float(name, 0, 1) for name in names])
+    total = max(float(weights.sum()), 1e-9)
+    weights = np.where(weights / total < LEAST_WEIGHT, 0.0, weights)
+    if weights.sum() == 0:
+        weights[:] = 1.0
+    return Fusion("weighted", names, weights=tuple((weights / weights.sum()).round(4).tolist()))
+
+
+def _cascade(trial: Any, names: tuple[str, ...]) -> Fusion:
+    cheap = trial.suggest_int("cheap", 0, len(names) - 1)
+    dear = trial.suggest_int("dear", 0, len(names) - 1)
+    cut = trial.suggest_int("cut", PLACES, POOL, log=True)
+    return Fusion("cascade", names, pair=(names[cheap], names[dear]), cut=cut)

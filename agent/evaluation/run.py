@@ -1,0 +1,260 @@
+"""`whyrec evaluate` from the question to the report."""
+
+import hashlib
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from agent.evaluation.fusing import FUSED, Fusions, find_fusions
+from agent.evaluation.measure import Key, Measured, Surroundings, System, measure, peak_memory
+from agent.evaluation.output import machine, versions
+from agent.evaluation.report import PRIMARY, Row, Rows, comparisons, pooled
+from agent.evaluation.served import Served
+from agent.evaluation.strata import genres, item_strata, user_strata
+from agent.evaluation.study import Question, Study
+from agent.evaluation.tuning import TRIALS, Tuned, tuned
+from agent.evaluation.watch import Watch
+from agent.models import Models
+from agent.settings import Settings
+from retrieval.cf.fused import STRATEGIES, Fused
+from retrieval.cf.live import TEXT, LiveFusion
+from retrieval.cf.scorer import Scorer
+from retrieval.cf.scorers import SCORERS
+from retrieval.data.workspace import Workspace
+from retrieval.errors import InputError
+
+SERVED = "fused"
+SYSTEMS = (*SCORERS, *STRATEGIES, SERVED)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to evaluate. systems: empty for all that the data allow. seeds: how many, from 0."""
+
+    question: Question
+    systems: tuple[str, ...] = ()
+    seeds: int = 1
+    trials: int = TRIALS
+    reference: str | None = None
+    data: str = ""
+
+
+class Evaluation:
+    """Measures systems on the seeds of a split; what is measured is kept until the report is whole."""
+
+    def __init__(self, workspace: Workspace, settings: Settings, models: Models, plan: Plan, watch: Watch):
+        unknown = [
+            name for name in (*plan.systems, *([plan.reference] if plan.reference else [])) if name not in SYSTEMS
+        ]
+        if unknown:
+            raise InputError(f"no system {unknown[0]!r}; there are {', '.join(SYSTEMS)}")
+        if plan.reference and plan.systems and plan.reference not in plan.systems:
+            raise InputError(f"the reference {plan.reference!r} is not among the systems {', '.join(plan.systems)}")
+        self._workspace = workspace
+        self._settings = settings
+        self._models = models
+        self._plan = plan
+        self._watch = watch
+        self._notes: list[str] = []
+        self._parameters: dict[str, Any] = {}
+
+    def run(self, command: str) -> dict[str, Any]:
+        """Measure everything and give the report.
+
+        Raises:
+            InputError: an unknown system, a split that the data do not allow, or that leaves nobody to predict for.
+            ScoreError: a system gave a score that is not a number.
+        """
+        runs: dict[str, list[Measured]] = {}
+        studies = []
+        for seed in range(self._plan.seeds):
+            study = Study(self._workspace, self._settings, self._models, self._plan.question, seed)
+            studies.append(study)
+            for found in self._study(study):
+                runs.setdefault(found.system, []).append(found)
+        runs = {name: found for name, found in runs.items() if len(found) == self._plan.seeds}
+        if not runs:
+            raise InputError("no system can be measured on these data")
+        return self._report(studies, runs, command)
+
+    def finish(self) -> None:
+        """Forget what was kept for a run that is interrupted."""
+        shutil.rmtree(self._kept, ignore_errors=True)
+
+    @property
+    def _kept(self) -> Path:
+        return self._workspace.root / "reports" / ".unfinished"
+
+    def _meta(self, studies: Sequence[Study], runs: dict[str, list[Measured]], command: str) -> dict[str, Any]:
+        study, plan = studies[0], self._plan
+        figures = pooled(next(iter(runs.values()))).by_user[PRIMARY]
+        threshold = study.relevant_from
+        split = {str(s.seed): s.split.fingerprint for s in studies}
+        return {
+            "command": command,
+            "data": plan.data,
+            "split": study.name,
+            "seeds": [s.seed for s in studies],
+            "trials": plan.trials,
+            "primary": {"metric": PRIMARY.metric, "k": PRIMARY.k},
+            "relevant": "every held-out event" if threshold is None else f"held-out events of at least {threshold:g}",
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "fingerprints": {"data": self._workspace.catalog_fingerprint, "split": split},
+            "versions": versions(),
+            "machine": machine(),
+            "users": {
+                "evaluated": int((~np.isnan(figures)).sum()),
+                "without relevant items": int(np.isnan(figures).sum()),
+            },
+            "parameters": self._parameters,
+            "notes": list(dict.fromkeys(self._notes)),
+        }
+
+    def _study(self, study: Study) -> list[Measured]:
+        return SeedRun(study, self._plan, self._watch, self._kept, self._notes, self._parameters).measured()
+
+    def _report(self, studies: Sequence[Study], runs: dict[str, list[Measured]], command: str) -> dict[str, Any]:
+        self._watch.start("Bootstrap", len(runs) + 1)
+        study = studies[0]
+        rows: list[Row] = []
+        for found in runs.values():
+            rows += Rows(self._plan.data, study.name).of(found)
+            self._watch.advance()
+        compared = comparisons({name: pooled(found) for name, found in runs.items()}, self._plan.reference)
+        self._watch.advance()
+        return {
+            "meta": self._meta(studies, runs, command),
+            "rows": [asdict(row) for row in rows],
+            "comparisons": compared,
+        }
+
+
+class SeedRun:
+    """One seed of an evaluation."""
+
+    def __init__(
+        self, study: Study, plan: Plan, watch: Watch, kept: Path, notes: list[str], parameters: dict[str, Any]
+    ):
+        self._study = study
+        self._plan = plan
+        self._watch = watch
+        self._kept = kept
+        self._notes = notes
+        self._parameters = parameters
+        self._fitted: dict[str, Scorer] = {}
+        self._fusions: Fusions | None = None
+
+    def measured(self) -> list[Measured]:
+        """The figures of every system that the data allow."""
+        study = self._study
+        wanted = self._plan.systems or SYSTEMS
+        fuses = any(name in (*STRATEGIES, SERVED) for name in wanted)
+        winners = self._winners([name for name in SCORERS if name in wanted or (fuses and name in FUSED)])
+        found = []
+        around = self._surroundings()
+        for name in wanted:
+            if name in SCORERS and name not in winners:
+                continue
+            if name == SERVED and not study.has_text:
+                self._leave_out(name, "it needs an index; run: whyrec index")
+                continue
+            found.append(self._one(name, winners, around))
+        return found
+
+    def _winners(self, names: Sequence[str]) -> dict[str, Tuned]:
+        """The tuned parameters of each scorer; those that the data do not allow are left out with a note."""
+        self._watch.start(f"Tuning (seed {self._study.seed})", len(names) * self._plan.trials)
+        winners = {}
+        for name in names:
+            steps = [0]
+
+            def step(steps: list[int] = steps) -> None:
+                steps[0] += 1
+                self._watch.advance()
+
+            try:
+                winners[name] = tuned(self._study, name, self._plan.trials, step)
+            except InputError as error:
+                if name in self._plan.systems or type(error) is not InputError:
+                    raise
+                self._leave_out(name, str(error))
+            self._watch.advance(self._plan.trials - steps[0])
+        self._parameters[str(self._study.seed)] = {name: dict(found.parameters) for name, found in winners.items()}
+        return winners
+
+    def _leave_out(self, name: str, why: str) -> None:
+        if name in self._plan.systems:
+            raise InputError(f"{name} cannot be measured: {why}")
+        message = f"{name} is left out: {why}"
+        if message not in self._notes:
+            self._notes.append(message)
+            self._watch.note(message)
+
+    def _surroundings(self) -> Surroundings:
+        study = self._study
+        task = study.task("test")
+        return Surroundings(
+            task,
+            study.relevant(task),
+            task.relevant(study.settings.events.liked_from),
+            item_strata(task),
+            user_strata(task, study.workspace.users()),
+            genres(study.workspace.catalog, task.items),
+            study.vectors if study.has_text else None,
+        )
+
+    def _one(self, name: str, winners: dict[str, Tuned], around: Surroundings) -> Measured:
+        """Measure one system, or read what an interrupted run has measured."""
+        study = self._study
+        needed = {n: winners[n].parameters for n in (winners if name not in SCORERS else [name])}
+        state = (study.fingerprint, self._plan.question, self._plan.trials, needed, version("whyrec"))
+        key = hashlib.sha256(repr(state).encode()).hexdigest()[:16]
+        path = self._kept / f"{study.name}-{study.seed}-{name}-{key}.npz"
+        self._watch.start(f"{name} (seed {study.seed})", len(around.task.histories))
+        if path.is_file():
+            self._watch.note(f"{name} (seed {study.seed}) was measured before the interruption")
+            return Measured.load(path)
+        totals: dict[Key, float] = {}
+        with peak_memory(totals):
+            start = time.perf_counter()
+            system = self._system(name, winners)
+            if name in SCORERS:
+                totals[Key("all", "training", 0)] = time.perf_counter() - start
+            threshold = winners[name].threshold if name in SCORERS else None
+            found = replace(measure(system, around, study.seed, threshold, self._watch.advance), system=name)
+        found.totals |= totals
+        path.parent.mkdir(parents=True, exist_ok=True)
+        found.save(path)
+        return found
+
+    def _system(self, name: str, winners: dict[str, Tuned]) -> System:
+        study = self._study
+        if name in SCORERS:
+            scorer = winners[name].fit(study, "test")
+            if name in FUSED:
+                self._fitted[name] = scorer
+            return scorer
+        chosen = [winners[n] for n in FUSED if n in winners]
+        if self._fusions is None:
+            self._fusions = find_fusions(study, chosen)
+            described = {strategy: self._fusions.constants(strategy) for strategy in STRATEGIES}
+            self._parameters[str(study.seed)] |= described | {SERVED: self._fusions.best}
+        for winner in chosen:
+            if winner.scorer not in self._fitted:
+                self._fitted[winner.scorer] = winner.fit(study, "test")
+        scorers = [self._fitted[winner.scorer] for winner in chosen]
+        wanted = self._fusions.best if name == SERVED else name
+        fusion = self._fusions.strategies[wanted]  # type: ignore[index]
+        if name != SERVED:
+            return Fused(fusion, scorers)
+        others = {scorer.name: scorer for scorer in scorers if scorer.name != TEXT}
+        text = self._fitted[TEXT].config
+        live = LiveFusion(fusion, others, tuple(sorted(study.workspace.catalog.ids)), text)
+        return Served(SERVED, study, live)

@@ -1,0 +1,48 @@
+"""The very pipeline that `whyrec recommend` runs, as a system that can be measured."""
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from agent.evaluation.study import Study
+from agent.recommender import Recommender
+from agent.request import Request
+from retrieval.cf.live import LiveFusion
+from retrieval.data.events import History
+from retrieval.data.histories import Histories
+from retrieval.ranking import Top
+
+
+class Served:
+    """Asks the `Recommender` user by user, with a fusion whose scorers have seen the training part alone."""
+
+    def __init__(self, name: str, study: Study, live: LiveFusion | None):
+        self.name = name
+        self._recommender = Recommender(study.workspace, study.settings, study.models, live)
+
+    def top(
+        self,
+        histories: Histories,
+        k: int,
+        *,
+        exclude: csr_array | None = None,
+        candidates: NDArray[np.bool_] | None = None,
+    ) -> Top:
+        """As `Scorer.top`; what a user had is excluded by the recommender itself."""
+        if exclude is not None:
+            raise ValueError("the recommender excludes the history and nothing else")
+        items = histories.items
+        column_of = {item_id: column for column, item_id in enumerate(items)}
+        among = None if candidates is None else frozenset(np.array(items, dtype=object)[candidates].tolist())
+        columns = np.full((len(histories), k), -1, dtype=np.int64)
+        scores = np.full((len(histories), k), -np.inf, dtype=np.float32)
+        for row in range(len(histories)):
+            part = slice(*histories.values.indptr[row : row + 2])
+            had = tuple(items[column] for column in histories.values.indices[part])
+            if not had:
+                continue  # nobody can be recommended anything from nothing
+            history = History(had, tuple(histories.values.data[part].tolist()))
+            answer = self._recommender.recommend(Request(history=history, k=k, among=among))
+            columns[row, : len(answer.rows)] = [column_of[one.item_id] for one in answer.rows]
+            scores[row, : len(answer.rows)] = [one.score for one in answer.rows]
+        return Top(columns, scores)

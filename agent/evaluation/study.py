@@ -1,0 +1,129 @@
+"""One split of a workspace's events with all that is learnt and measured on it."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+from scipy.sparse import csr_array
+
+from agent.models import Models
+from agent.settings import Settings
+from retrieval.artefacts import atomic_folder
+from retrieval.cf.scorer import TrainingData
+from retrieval.data.histories import Histories
+from retrieval.data.splits import Split, Stage, Task, default_split, make_split
+from retrieval.data.workspace import Workspace
+from retrieval.ranking import Floats
+from retrieval.text.index import open_index
+
+Relevance = Literal["liked", "any"]
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked of a split: its name (None: the most honest one that the times allow), how many users, what counts.
+
+    relevant: ``liked``, held-out events of at least `events.liked_from`; ``any``, every held-out event. users: at most
+    so many are predicted for, drawn at random; None means all.
+    """
+
+    split: str | None = None
+    relevant: Relevance = "liked"
+    users: int | None = None
+
+
+class Study:
+    """A split with its seed, and the scorers fitted on its parts."""
+
+    def __init__(self, workspace: Workspace, settings: Settings, models: Models, question: Question, seed: int):
+        self.workspace = workspace
+        self.settings = settings
+        self.models = models
+        self.question = question
+        self.seed = seed
+        self.name = question.split or default_split(workspace.times)
+
+    @cached_property
+    def split(self) -> Split:
+        """The split; written to ``splits/<name>-<seed>/`` with its fingerprint.
+
+        Raises:
+            SplitError: the events do not allow it.
+        """
+        split = make_split(
+            self.name, self.workspace.events().collect(engine="streaming"), self.seed, self.workspace.times
+        )
+        folder = self.workspace.root / "splits" / f"{self.name}-{self.seed}"
+        description = {"name": self.name, "seed": self.seed, "fingerprint": split.fingerprint, "events": split.sizes()}
+        text = json.dumps(description, indent=1) + "\n"
+        known = folder / "split.json"
+        if not known.is_file() or known.read_text(encoding="utf-8") != text:
+            with atomic_folder(folder, replace=True) as work:
+                split.events.write_parquet(work / "events.parquet")
+                (work / "split.json").write_text(text, encoding="utf-8")
+        return split
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """16 hexadecimal digits of the split, of the items' text and of what counts as relevant."""
+        text = self.models.encoder_fingerprint + self.workspace.catalog_fingerprint if self.has_text else ""
+        parts = (self.split.fingerprint, text, self.question.relevant, self.settings.events.liked_from)
+        return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
+
+    @property
+    def relevant_from(self) -> float | None:
+        """The value from which a held-out event is to be found; None: every one is."""
+        return self.settings.events.liked_from if self.question.relevant == "liked" else None
+
+    def task(self, stage: Stage) -> Task:
+        """What to learn from and what to predict, for at most as many users as are asked for."""
+        task = self._tasks(stage)
+        return task if self.question.users is None else task.sample(self.question.users, self.seed)
+
+    def _tasks(self, stage: Stage) -> Task:
+        return self._validation if stage == "validation" else self._test
+
+    @cached_property
+    def _validation(self) -> Task:
+        return self.split.task("validation", self.workspace.catalog.ids)
+
+    @cached_property
+    def _test(self) -> Task:
+        return self.split.task("test", self.workspace.catalog.ids)
+
+    def relevant(self, task: Task) -> csr_array:
+        """(n, m) the held-out items to be found."""
+        return task.relevant(self.relevant_from)
+
+    @cached_property
+    def vectors(self) -> Floats:
+        """(m, d) the text of each item, by column.
+
+        Raises:
+            IndexMismatchError: there is no index of these items.
+        """
+        index = open_index(self.workspace, self.models.encoder_fingerprint)
+        return index.vectors(sorted(self.workspace.catalog.ids))
+
+    @cached_property
+    def has_text(self) -> bool:
+        """Whether there is an index, without which scorers of text are left out."""
+        return (self.workspace.index_path / "chroma.sqlite3").is_file()
+
+    def training_data(self, stage: Stage) -> TrainingData:
+        """What a scorer may learn from in this stage."""
+        return TrainingData(self._tasks(stage).train, self.vectors if self.has_text else None, self.seed)
+
+    def everything(self) -> TrainingData:
+        """All events, for what is to serve after the parameters are fixed."""
+        histories = Histories.from_events(self.split.events, sorted(self.workspace.catalog.ids))
+        return TrainingData(histories, self.vectors if self.has_text else None, self.seed)
+
+    @cached_property
+    def value_matters(self) -> bool:
+        """Whether some events count as liked and others do not."""
+        values = self.split.events["value"]
+        threshold = self.settings.events.liked_from
+        return bool((values >= threshold).any() and (values < threshold).any())

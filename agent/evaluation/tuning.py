@@ -1,0 +1,196 @@
+"""Search a scorer's parameters on the validation part: the same number of trials for each."""
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+
+from agent.evaluation.study import Study
+from retrieval.artefacts import write_text
+from retrieval.cf.scorer import AT_ONCE, Scorer
+from retrieval.cf.scorers import SCORERS
+from retrieval.data.splits import Stage, Task
+from retrieval.errors import SplitError, WorkspaceError, first_line
+from retrieval.metrics import accuracy_threshold, find_hits, is_liked, ranking_metrics
+from retrieval.ranking import Columns, Floats
+
+TRIALS = 20
+USERS = 2_000  # validation is on at most so many users
+PLACES = 10
+NDCG, RMSE = "ndcg@10", "rmse"
+
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One set of parameters, its figure on validation, and the seconds it took to fit and score."""
+
+    parameters: Mapping[str, Any]
+    value: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """The parameters that won on the validation part of one split, and all that were tried.
+
+    metric: what was optimised, NDCG@10, or RMSE where the scorer predicts values. threshold: the score from which
+    "liked" was the best guess on validation. fingerprint: of the split, the items' text and what counts as relevant.
+    """
+
+    scorer: str
+    fingerprint: str
+    metric: str
+    parameters: Mapping[str, Any]
+    value: float
+    threshold: float
+    trials: tuple[Trial, ...]
+
+    def fit(self, study: Study, stage: Stage) -> Scorer:
+        """The scorer with these parameters, fitted for a stage."""
+        kind = SCORERS[self.scorer]
+        return kind.fit(study.training_data(stage), kind.config_type.from_json(self.parameters))
+
+
+def tuned(study: Study, name: str, trials: int, progress: Callable[[], None] = lambda: None) -> Tuned:
+    """What was found before for this scorer on this very split with at least so many trials, or a new search.
+
+    Kept in ``tuning/<split>-<seed>-<relevant>/<scorer>.json``. ``progress`` is called after each trial.
+
+    Raises:
+        InputError: the data do not have what this scorer needs.
+        WorkspaceError: the file of an earlier search cannot be read.
+    """
+    path = tuning_folder(study) / f"{name}.json"
+    known = _read(path)
+    fingerprint = study.fingerprint
+    if known and known.fingerprint == fingerprint and len(known.trials) >= _wanted(study, name, trials):
+        return known
+    found = _search(study, name, trials, progress)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_text(path, json.dumps(asdict(found), indent=1) + "\n")
+    return found
+
+
+def tuning_folder(study: Study) -> Path:
+    """Where the results for this split are kept."""
+    return study.workspace.root / "tuning" / f"{study.name}-{study.seed}-{study.question.relevant}"
+
+
+def _read(path: Path) -> Tuned | None:
+    if not path.is_file():
+        return None
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        return Tuned(**{**values, "trials": tuple(Trial(**trial) for trial in values["trials"])})
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise WorkspaceError(f"{path} cannot be read ({first_line(error)}); delete it to search again") from error
+
+
+def _wanted(study: Study, name: str, trials: int) -> int:
+    """The number of trials that make sense: at least the defaults, and not the same ones twice."""
+    if SCORERS[name].config_type.ranges():
+        return max(1, trials)
+    return min(max(1, trials), len(_choices(study, name)))
+
+
+def _choices(study: Study, name: str) -> list[float | None]:
+    """What may count as positive."""
+    if SCORERS[name].predicts_values or not study.value_matters:
+        return [None]
+    return [None, study.settings.events.liked_from]
+
+
+def _search(study: Study, name: str, trials: int, progress: Callable[[], None]) -> Tuned:
+    kind, choices = SCORERS[name], _choices(study, name)
+    ranges = kind.config_type.ranges()
+    task = study.task("validation").sample(USERS, study.seed)
+    metric = RMSE if kind.predicts_values else NDCG
+    sign = -1 if metric == RMSE else 1
+    done: list[Trial] = []
+    best: list[Scorer] = []
+
+    def objective(trial: optuna.Trial) -> float:
+        start = time.perf_counter()
+        parameters = {"positive_from": trial.suggest_categorical("positive_from", choices)}
+        parameters |= {parameter: _suggest(trial, name, parameter) for parameter in ranges}
+        scorer = kind.fit(study.training_data("validation"), kind.config_type.from_json(parameters))
+        value = _figure(scorer, study, task, metric)
+        if not done or sign * value > max(sign * earlier.value for earlier in done):
+            best[:] = [scorer]
+        done.append(Trial(parameters, value, round(time.perf_counter() - start, 3)))
+        progress()
+        return sign * value
+
+    sampler: optuna.samplers.BaseSampler = optuna.samplers.TPESampler(seed=study.seed)
+    if not ranges:
+        sampler = optuna.samplers.GridSampler({"positive_from": choices}, seed=study.seed)
+    search = optuna.create_study(direction="maximize", sampler=sampler)
+    if ranges:  # the defaults first: tuned is never worse than they on validation
+        defaults = kind.config_type()
+        search.enqueue_trial({"positive_from": choices[-1], **{name: getattr(defaults, name) for name in ranges}})
+    search.optimize(objective, n_trials=_wanted(study, name, trials))
+    winner = done[search.best_trial.number]
+    threshold = _threshold(best[0], study, task)
+    return Tuned(name, study.fingerprint, metric, winner.parameters, winner.value, threshold, tuple(done))
+
+
+def _suggest(trial: optuna.Trial, name: str, parameter: str) -> float:
+    """A value out of the parameter's range; whole where its default is whole."""
+    within = SCORERS[name].config_type.ranges()[parameter]
+    if isinstance(getattr(SCORERS[name].config_type(), parameter), int):
+        return int(trial.suggest_int(parameter, int(within.low), int(within.high), log=within.log))
+    return float(trial.suggest_float(parameter, within.low, within.high, log=within.log))
+
+
+def _figure(scorer: Scorer, study: Study, task: Task, metric: str) -> float:
+    """NDCG@10, or RMSE over the held-out values.
+
+    Raises:
+        SplitError: no user has a relevant item.
+    """
+    if metric == RMSE:
+        errors = held_out_scores(scorer, task).astype(np.float64) - task.held_out.data
+        return float(np.sqrt(np.mean(errors**2)))
+    found = scorer.top(task.histories, PLACES, candidates=task.candidates)
+    return mean_ndcg(found.columns, study, task)
+
+
+def mean_ndcg(columns: Columns, study: Study, task: Task) -> float:
+    """NDCG@10 of lists (n, k) over the users who have a relevant item.
+
+    Raises:
+        SplitError: there is no such user.
+    """
+    relevant = study.relevant(task)
+    counts = np.diff(relevant.indptr)
+    if not counts.any():
+        raise SplitError(
+            f"the split {study.name!r} leaves no user with a relevant item to validate on; choose another with "
+            "--split, or count every event with --relevant any"
+        )
+    values = ranking_metrics(find_hits(columns, relevant), counts, PLACES)["ndcg"]
+    return float(np.nanmean(values))
+
+
+def held_out_scores(scorer: Scorer, task: Task) -> Floats:
+    """One score for each held-out event, in the order of ``task.held_out``."""
+    size = max(1, AT_ONCE // max(1, len(task.items)))
+    parts = [np.zeros(0, dtype=np.float32)]
+    for start in range(0, len(task.histories), size):
+        rows = slice(start, start + size)
+        held_out = task.held_out[rows]
+        owner = np.repeat(np.arange(held_out.shape[0]), np.diff(held_out.indptr))
+        parts.append(scorer.score(task.histories.take(rows))[owner, held_out.indices])
+    return np.concatenate(parts)
+
+
+def _threshold(scorer: Scorer, study: Study, task: Task) -> float:
+    liked = is_liked(task.held_out, task.relevant(study.settings.events.liked_from))
+    return accuracy_threshold(held_out_scores(scorer, task), liked)

@@ -1,0 +1,102 @@
+"""Who is asking: what they like and ask for, as titles for people and as vectors for the index."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from agent.evidence import Taste, split_query
+from agent.models import Models
+from agent.request import Request
+from agent.settings import Settings
+from retrieval.data.events import History, preferred
+from retrieval.data.titles import TitleMatcher
+from retrieval.data.workspace import Workspace
+from retrieval.errors import InputError
+from retrieval.text.index import ItemIndex
+from retrieval.text.profile import Profile, interest_in
+from retrieval.text.scorers import SoftKnnConfig
+
+
+@dataclass(frozen=True)
+class Person:
+    """What the person likes (taste), what to search with (profile), what they did, and what should be said about it.
+
+    history holds the likes of the request, too.
+    """
+
+    taste: Taste
+    profile: Profile
+    history: History
+    notes: tuple[str, ...]
+
+
+class PersonReader:
+    """Makes a `Person` of a request. ``text`` None: only liked items speak for what is searched, sharpness 20."""
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        settings: Settings,
+        models: Models,
+        titles: TitleMatcher,
+        index: ItemIndex,
+        text: SoftKnnConfig | None,
+    ):
+        self._workspace = workspace
+        self._settings = settings
+        self._models = models
+        self._titles = titles
+        self._index = index
+        self._text = text or SoftKnnConfig(positive_from=settings.events.liked_from)
+
+    def read(self, request: Request) -> Person:
+        """Read the history and encode the query.
+
+        Raises:
+            InputError: unknown user or title, or nothing to go on.
+            ModelError: the encoder is needed and cannot be loaded.
+        """
+        named = tuple(dict.fromkeys(self._titles.find(title) for title in request.likes))
+        history = self._history(request)
+        liked, did, notes = self._liked(history)
+        query = request.query.strip()
+        asked = self._models.encoder.encode([query]) if query else None
+        _, unwanted = split_query(query)
+        if unwanted:
+            ruled_out = ", ".join(unwanted)
+            notes.append(f"a query cannot rule out yet ({ruled_out}); use --where, as in 'genres !~ Horror'")
+        searched = history.items if self._text.positive_from is None else liked
+        interests = [
+            interest_in(self._index.vectors(items), self._text.sharpness) for items in (searched, named) if items
+        ]
+        if asked is not None:
+            interests.append(interest_in(asked))
+        if not interests:
+            raise InputError("nothing to go on: give a USER, --like TITLE or --query WORDS")
+        seen = frozenset(history.items) if request.exclude_seen else frozenset()
+        verbs = {**dict.fromkeys(liked, did), **dict.fromkeys(named, "liked")}
+        taste = Taste(verbs, query, None if asked is None else asked[0])
+        return Person(taste, Profile(tuple(interests), seen | set(named)), self._with(history, named), tuple(notes))
+
+    def _history(self, request: Request) -> History:
+        if request.history is not None:
+            return request.history
+        return self._workspace.history(request.user) if request.user is not None else History((), ())
+
+    def _with(self, history: History, named: tuple[str, ...]) -> History:
+        """The history with the request's likes as its newest events."""
+        earlier = [pair for pair in zip(history.items, history.values, strict=True) if pair[0] not in named]
+        pairs = [*earlier, *((item_id, self._settings.events.liked_from) for item_id in named)]
+        return History(tuple(item_id for item_id, _ in pairs), tuple(value for _, value in pairs))
+
+    def _liked(self, history: History) -> tuple[tuple[str, ...], str, list[str]]:
+        """The items to go by, what the person did with them, and a note where nothing was rated well."""
+        if len(history) == 0:
+            return (), "liked", []
+        threshold = self._settings.events.liked_from
+        keep, how = preferred(np.array(history.values), threshold)
+        items = tuple(item_id for item_id, kept in zip(history.items, keep, strict=True) if kept)
+        if how == "liked":
+            return items, self._settings.events.verb, []
+        by = "everything they rated" if how == "rated" else "what they rated above their own mean"
+        return items, how, [f"no event of this user reaches {threshold:g} (events.liked_from); going by {by}"]

@@ -1,0 +1,58 @@
+"""What can be asked of the recommender, and what it answers."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from agent.explanation import Explanation
+from retrieval.data.events import History
+
+Mode = Literal["retrieval", "auto", "full"]
+
+
+@dataclass(frozen=True)
+class Request:
+    """Whom to recommend for, and how.
+
+    At least one of user or history, likes (titles or ids) and query is needed; a history stands in for that of the
+    user. ``among`` are the only ids that may be recommended, None for all. ``alpha`` None means what the gate has
+    proven.
+    """
+
+    user: str | None = None
+    likes: tuple[str, ...] = ()
+    query: str = ""
+    k: int = 10
+    where: str = ""
+    exclude_seen: bool = True
+    mode: Mode = "auto"
+    alpha: float | None = None
+    explain: bool = False
+    writer: Literal["lm", "template"] = "lm"
+    history: History | None = None
+    among: frozenset[str] | None = None
+
+
+@dataclass(frozen=True)
+class Recommended:
+    """One row: the item, its place (from 1), the score that gave the place, and what each stage contributed.
+
+    stages: ``retrieve``, the text's score; one for each scorer that was fused, by its name; ``rank``, the language
+    model's; ``fuse``, what they were put together to. by: those that had a say. score is None where nothing was ranked.
+    """
+
+    place: int
+    item_id: str
+    label: str
+    score: float | None
+    stages: dict[str, float]
+    by: tuple[str, ...] = ()
+    explanation: Explanation | None = None
+
+
+@dataclass
+class Answer:
+    """Rows, best first; notes say what was done differently from what one may expect; seconds by stage."""
+
+    rows: list[Recommended]
+    notes: list[str] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)

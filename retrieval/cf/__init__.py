@@ -1,0 +1,1 @@
+"""Scorers: cheap judges of all items from a history alone."""

@@ -1,0 +1,158 @@
+"""The fusion that serves: scorers trained on all events, kept in the workspace as one artefact."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retrieval.artefacts import atomic_folder, write_text
+from retrieval.cf.fused import POOL, Candidates, Fusion, Strategy
+from retrieval.cf.scorer import Scorer, mask
+from retrieval.cf.scorers import load_scorer, save_scorer
+from retrieval.cf.stack import Stack
+from retrieval.data.events import History
+from retrieval.data.histories import Histories, sparse
+from retrieval.errors import ModelError, WorkspaceError, command, first_line
+from retrieval.ranking import Floats, Rankings, order, top
+from retrieval.text.scorers import SoftKnn, SoftKnnConfig
+
+FORMAT_VERSION = 1
+TEXT = SoftKnn.name  # its scores come from the index, so its vectors are not saved again
+
+_CARD = """# Fusion of scorers
+
+Made by `{command}` for this workspace; `config.json` says from what. `whyrec recommend` uses it for whoever has a
+history or names likes. The `.safetensors` files hold what each scorer learnt, `stack.skops` the boosted trees.
+"""
+
+
+@dataclass(frozen=True)
+class LiveFusion:
+    """A fusion with its scorers (all but the text's), ready to order candidates for one person.
+
+    items: all item ids, sorted. text: the parameters of the text's score.
+    """
+
+    fusion: Fusion
+    scorers: Mapping[str, Scorer]
+    items: tuple[str, ...]
+    text: SoftKnnConfig
+
+    def find(self, history: History, exclude: frozenset[str], allowed: Sequence[str] | None) -> "Found":
+        """What the scorers find for a history: `POOL` items each, none of ``exclude``, only ``allowed`` if given."""
+        histories = Histories.of([history], self.items)
+        columns = np.flatnonzero(np.isin(np.array(self.items), sorted(exclude)))
+        excluded = sparse(np.zeros_like(columns), columns, np.ones(len(columns)), shape=histories.values.shape)
+        candidates = None if allowed is None else np.isin(np.array(self.items), list(allowed))
+        scores = {name: self.scorers[name].score(histories)[0] for name in self.fusion.used if name != TEXT}
+        tops = [
+            top(mask(values[None, :].copy(), excluded, candidates), POOL, name).columns[0]
+            for name, values in scores.items()
+        ]
+        return Found(
+            scores, np.unique(np.concatenate([c[c >= 0] for c in tops])) if tops else columns[:0], len(history)
+        )
+
+    def order(self, found: "Found", ids: Sequence[str], text: Floats, k: int) -> tuple[Rankings, dict[str, Floats]]:
+        """The k best of ``ids``, whose text scores are ``text``; and each scorer's scores of them."""
+        column_of = {item_id: column for column, item_id in enumerate(self.items)}
+        columns = np.array([column_of[item_id] for item_id in ids], dtype=np.int64)
+        given = {name: text if name == TEXT else found.scores[name][columns] for name in self.fusion.used}
+        nothing = np.zeros(len(ids), dtype=np.float32)
+        scores = np.stack([given.get(name, nothing) for name in self.fusion.scorers])
+        candidates = Candidates(columns[None, :], scores[:, None, :], np.array([found.length]))
+        fused = self.fusion.fuse(candidates)[0]
+        kept = np.isfinite(fused)
+        names = [item_id for item_id, keep in zip(ids, kept, strict=True) if keep]
+        return order([names], [fused[kept]], k, "fusion"), given
+
+
+@dataclass(frozen=True)
+class Found:
+    """What the scorers found for one history: every scorer's scores (m,), and the columns of the candidates."""
+
+    scores: Mapping[str, Floats]
+    columns: NDArray[np.int64]
+    length: int
+
+
+def save_fusion(
+    folder: Path,
+    fusions: Mapping[Strategy, Fusion],
+    best: Strategy,
+    scorers: Sequence[Scorer],
+    catalog_fingerprint: str,
+    made: Mapping[str, Any],
+) -> str:
+    """Write a new version below ``folder`` (``models/fusion``) and make it the current one; its name.
+
+    ``made`` goes into config.json as it is: command, data, versions, seeds, figures on validation.
+    """
+    version = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
+    described = {name: {k: v for k, v in asdict(f).items() if k != "stack"} for name, f in fusions.items()}
+    with atomic_folder(folder / version) as work:
+        for scorer in scorers:
+            if scorer.name == TEXT:
+                continue
+            save_scorer(scorer, work)
+        text = next(scorer.config for scorer in scorers if scorer.name == TEXT)
+        stack = fusions["stacked"].stack if "stacked" in fusions else None
+        if stack is not None:
+            stack.save(work / "stack.skops")
+        config = {
+            "kind": "fusion",
+            "format_version": FORMAT_VERSION,
+            "catalog": catalog_fingerprint,
+            "best": best,
+            "fusions": described,
+            "text": text.to_json(),
+            **made,
+        }
+        (work / "config.json").write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
+        (work / "README.md").write_text(_CARD.format(command=made.get("command", "whyrec tune")), encoding="utf-8")
+    write_text(folder / "current", version + "\n")
+    return version
+
+
+def load_fusion(root: Path, wanted: str, items: Sequence[str], catalog_fingerprint: str) -> LiveFusion | None:
+    """The current fusion of the workspace at ``root``, None where none was made and ``wanted`` is ``auto``.
+
+    ``wanted`` is a strategy, or ``auto`` for the one that was best on validation.
+
+    Raises:
+        WorkspaceError: it was made for other items.
+        ModelError: it is missing, damaged or of a newer format.
+    """
+    folder = root / "models" / "fusion"
+    if not (folder / "current").is_file():
+        if wanted == "auto":
+            return None
+        raise ModelError(f"there is no fusion to serve by {wanted!r}; make it with: {command('tune', root)}")
+    try:
+        version = folder / (folder / "current").read_text(encoding="utf-8").strip()
+        config = json.loads((version / "config.json").read_text(encoding="utf-8"))
+        if config["format_version"] > FORMAT_VERSION:
+            raise ModelError(f"{version} has a newer format; update whyrec, or run: {command('tune', root)}")
+        if config["catalog"] != catalog_fingerprint:
+            raise WorkspaceError(
+                f"the fusion was made for other items than the catalog has now; run: {command('tune', root)}, or serve "
+                "without it: WHYREC_RANKING__FUSION=off"
+            )
+        name = config["best"] if wanted == "auto" else wanted
+        stack = Stack.load(version / "stack.skops") if name == "stacked" else None
+        fusion = _fusion(config["fusions"][name], stack)
+        text = SoftKnnConfig.from_json(config["text"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"{folder} cannot be read ({first_line(error)}); run: {command('tune', root)}") from error
+    scorers = {name: load_scorer(name, version) for name in fusion.used if name != TEXT}
+    return LiveFusion(fusion, scorers, tuple(sorted(items)), text)
+
+
+def _fusion(values: dict[str, Any], stack: Stack | None) -> Fusion:
+    lists = {name: tuple(values[name]) for name in ("scorers", "weights", "pair")}
+    return Fusion(values["strategy"], cut=values["cut"], stack=stack, **lists)

@@ -1,0 +1,63 @@
+"""Matrix factorisation: users and items as points in one small space."""
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from scipy.sparse import csr_array
+from sklearn.utils.extmath import randomized_svd
+
+from retrieval.cf.config import Config, searched
+from retrieval.cf.scorer import Arrays, Scorer, TrainingData
+from retrieval.data.histories import Histories
+from retrieval.ranking import Floats
+
+
+@dataclass(frozen=True)
+class MatrixFactorisationConfig(Config):
+    """factors: dimensions of the space. popularity: power of an item's length that stays in it.
+
+    1 is plain SVD; less takes weight from popular items before the space is found.
+    """
+
+    factors: int = searched(64, 4, 512, log=True)
+    popularity: float = searched(0.7, 0, 1)
+
+
+class MatrixFactorisation(Scorer):
+    """``⟨p_u, q_i⟩`` with q from a truncated SVD of what users chose, and ``p_u = Σ_j q_j`` over the history.
+
+    PureSVD (Cremonesi et al. 2010, section 3.2) with the item scaling of EigenRec (Nikolakopoulos et al. 2019, eq. 3).
+    A new user needs no training: p_u is the projection of the history.
+    """
+
+    name = "mf"
+    config_type = MatrixFactorisationConfig
+
+    def __init__(self, config: MatrixFactorisationConfig, factors: Floats):
+        super().__init__(config, len(factors))
+        self._factors = factors  # (m, d), orthonormal columns
+
+    @classmethod
+    def fit(cls, data: TrainingData, config: MatrixFactorisationConfig) -> Self:
+        """Find the space; at most as many dimensions as there are users or items."""
+        positives = data.histories.positives(config.positive_from)
+        lengths = np.sqrt(np.asarray(positives.sum(axis=0)).ravel())
+        scale = np.power(lengths, config.popularity - 1, out=np.zeros_like(lengths), where=lengths > 0)
+        scaled = csr_array(positives.multiply(scale[None, :]), dtype=np.float32)
+        wanted = min(config.factors, *scaled.shape)
+        _, _, right = randomized_svd(scaled, wanted, n_iter=4, random_state=data.seed)
+        return cls(config, np.ascontiguousarray(right.T, dtype=np.float32))
+
+    def _score(self, histories: Histories) -> Floats:
+        users = histories.positives(self.config.positive_from) @ self._factors  # (n, d)
+        return np.asarray(users @ self._factors.T, dtype=np.float32)
+
+    def arrays(self) -> Arrays:
+        """factors: (m, d)."""
+        return {"factors": self._factors}
+
+    @classmethod
+    def from_arrays(cls, config: MatrixFactorisationConfig, items: int, arrays: Arrays) -> Self:  # noqa: ARG003
+        """From `arrays`."""
+        return cls(config, arrays["factors"])

@@ -1,0 +1,83 @@
+"""Scorers that read nothing but the items' text: they know an item before anybody has touched it."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from scipy.sparse import csr_array
+
+from retrieval.cf.config import Config, searched
+from retrieval.cf.scorer import Arrays, Scorer, TrainingData
+from retrieval.data.histories import Histories
+from retrieval.ranking import Floats
+from retrieval.text.profile import SHARPNESS
+
+BLOCK = 1024
+
+
+@dataclass(frozen=True)
+class CosineConfig(Config):
+    """Cosine has no parameter but what counts as positive."""
+
+
+class Cosine(Scorer):
+    """The cosine between an item's text and the mean text of the history; 0 for an empty history."""
+
+    name = "cosine"
+    config_type: ClassVar[type[Config]] = CosineConfig
+
+    def __init__(self, config: Config, vectors: Floats):
+        super().__init__(config, len(vectors))
+        self._vectors = vectors
+
+    @classmethod
+    def fit(cls, data: TrainingData, config: Any) -> Self:
+        """Take the vectors; nothing is learnt from events."""
+        return cls(config, data.text(cls.name))
+
+    def _score(self, histories: Histories) -> Floats:
+        means = histories.positives(self.config.positive_from) @ self._vectors  # (n, d)
+        lengths = np.linalg.norm(means, axis=1, keepdims=True)
+        means = np.divide(means, lengths, out=np.zeros_like(means), where=lengths > 0)
+        return np.asarray(means @ self._vectors.T, dtype=np.float32)
+
+    def arrays(self) -> Arrays:
+        """vectors: (m, d)."""
+        return {"vectors": self._vectors}
+
+    @classmethod
+    def from_arrays(cls, config: Any, items: int, arrays: Arrays) -> Self:  # noqa: ARG003
+        """From `arrays`."""
+        return cls(config, arrays["vectors"])
+
+
+@dataclass(frozen=True)
+class SoftKnnConfig(Config):
+    """sharpness: β; the higher, the more the nearest items of the history decide."""
+
+    sharpness: float = searched(SHARPNESS, 2, 60, log=True)
+
+
+class SoftKnn(Cosine):
+    """``log mean_j exp(β cos(v_j, v_i)) / β`` over the history, the score of `Interest`, for many users at once."""
+
+    name = "soft-knn"
+    config_type = SoftKnnConfig
+
+    def _score(self, histories: Histories) -> Floats:
+        positives = histories.positives(self.config.positive_from)
+        liked, columns = np.unique(positives.indices, return_inverse=True)
+        counts = np.diff(positives.indptr)
+        narrow = csr_array((positives.data, columns, positives.indptr), shape=(len(histories), len(liked)))
+        beta, anchors = np.float32(self.config.sharpness), self._vectors[liked]
+        scores = np.empty((len(histories), self.items), dtype=np.float32)
+        for start in range(0, self.items, BLOCK):
+            block = slice(start, start + BLOCK)
+            # At most 1, and above 1e-38 as long as β ≤ 60 and cosines ≥ -.4; the smallest float guards the rest.
+            near = np.exp(beta * (anchors @ self._vectors[block].T - 1))
+            scores[:, block] = narrow @ np.maximum(near, np.finfo(np.float32).tiny)
+        np.divide(scores, np.maximum(counts, 1)[:, None], out=scores)
+        np.log(scores, out=scores, where=(counts > 0)[:, None])
+        scores /= beta
+        scores += (counts > 0)[:, None]
+        return scores
