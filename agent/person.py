@@ -1,5 +1,6 @@
 """Who is asking: what they like and ask for, as titles for people and as vectors for the index."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +13,7 @@ from retrieval.data.events import History, preferred
 from retrieval.data.titles import TitleMatcher
 from retrieval.data.workspace import Workspace
 from retrieval.errors import InputError
-from retrieval.text.index import ItemIndex
+from retrieval.ranking import Floats
 from retrieval.text.profile import Profile, interest_in
 from retrieval.text.scorers import SoftKnnConfig
 
@@ -31,7 +32,10 @@ class Person:
 
 
 class PersonReader:
-    """Makes a `Person` of a request. ``text`` None: only liked items speak for what is searched, sharpness 20."""
+    """Makes a `Person` of a request.
+
+    vectors: gives the text of items by id. text: how a history is scored; None: by what was liked, sharpness 20.
+    """
 
     def __init__(
         self,
@@ -39,14 +43,14 @@ class PersonReader:
         settings: Settings,
         models: Models,
         titles: TitleMatcher,
-        index: ItemIndex,
+        vectors: Callable[[Sequence[str]], Floats],
         text: SoftKnnConfig | None,
     ):
         self._workspace = workspace
         self._settings = settings
         self._models = models
         self._titles = titles
-        self._index = index
+        self._vectors = vectors
         self._text = text or SoftKnnConfig(positive_from=settings.events.liked_from)
 
     def read(self, request: Request) -> Person:
@@ -66,9 +70,7 @@ class PersonReader:
             ruled_out = ", ".join(unwanted)
             notes.append(f"a query cannot rule out yet ({ruled_out}); use --where, as in 'genres !~ Horror'")
         searched = history.items if self._text.positive_from is None else liked
-        interests = [
-            interest_in(self._index.vectors(items), self._text.sharpness) for items in (searched, named) if items
-        ]
+        interests = [interest_in(self._vectors(items), self._text.sharpness) for items in (searched, named) if items]
         if asked is not None:
             interests.append(interest_in(asked))
         if not interests:

@@ -1,7 +1,7 @@
 """The recommendation pipeline, from a request to rows: profile → retrieve → rank → fuse → explain."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from typing import Literal
@@ -22,7 +22,7 @@ from retrieval.data.titles import TitleMatcher
 from retrieval.data.workspace import Workspace
 from retrieval.errors import InputError, WhyrecError
 from retrieval.fusion import weighted
-from retrieval.ranking import Rankings, order
+from retrieval.ranking import Floats, Rankings, order
 from retrieval.text.filters import Where, compile_where
 from retrieval.text.index import ItemIndex, open_index
 from retrieval.text.profile import Profile, interest_in
@@ -59,7 +59,11 @@ class Recommender:
     def people(self) -> PersonReader:
         """Reads who is asking."""
         text = self._live.text if self._live else None
-        return PersonReader(self._workspace, self._settings, self._models, self.titles, self.index, text)
+
+        def vectors(ids: Sequence[str]) -> Floats:
+            return self.index.vectors(ids)  # opened only when a history or a like has been found
+
+        return PersonReader(self._workspace, self._settings, self._models, self.titles, vectors, text)
 
     @cached_property
     def evidence(self) -> EvidenceFinder:
@@ -77,7 +81,7 @@ class Recommender:
         answer = Answer([])
         catalog = self._workspace.catalog
         where = self._where(request)
-        live = self._live if request.mode != "retrieval" and not request.query.strip() else None
+        live = self._live if self._fuses(request) else None
         with _timed(answer, "retrieve"):
             person = self.people.read(request)
             answer.notes += person.notes
@@ -140,6 +144,12 @@ class Recommender:
             for place, (other, score) in enumerate(found.row(0), start=1)
         ]
         return answer
+
+    @staticmethod
+    def _fuses(request: Request) -> bool:
+        """Whether the fusion may order: it was validated on users with a history, not on words or a few likes alone."""
+        known = request.user is not None or request.history is not None
+        return known and request.mode != "retrieval" and not request.query.strip()
 
     def _where(self, request: Request) -> Where | None:
         """What may be recommended at all, as a condition for the index."""

@@ -31,8 +31,9 @@ def find_hits(columns: Columns, relevant: csr_array) -> NDArray[np.bool_]:
 def ranking_metrics(hits: NDArray[np.bool_], relevant: NDArray[np.int64], k: int) -> dict[str, Figures]:
     """NDCG, Recall, Precision, F1, HitRate, MRR and MAP of the first k places, (n,) each.
 
-    hits: (n, at least k) from `find_hits`. relevant: (n,) how many relevant items each user has; those with none get
-    NaN. Gains are binary, the discount is ``1/log2(place + 1)``; the ideal list has ``min(k, relevant)`` hits.
+    hits: (n, k or another number of places) from `find_hits`. relevant: (n,) how many relevant items each user has;
+    those with none get NaN. Gains are binary, the discount is ``1/log2(place + 1)``; the ideal list has
+    ``min(k, relevant)`` hits.
     Precision divides by k, Recall and MAP by the number of relevant items (as in trec_eval), so lists that end early
     are not favoured. k may exceed the catalog: the missing places hold nothing.
     """
@@ -111,7 +112,7 @@ def coverage(columns: Columns, items: int) -> float:
 
 
 def gini(columns: Columns, items: int) -> float:
-    """How unequally the places of all lists fall on ``items``: 0 each as often, 1 all on one."""
+    """How unequally the places of all lists fall on ``items``: 0 each as often, ``1 - 1/items`` all on one."""
     counts = np.sort(np.bincount(columns[columns >= 0], minlength=items)).astype(np.float64)
     if counts.sum() == 0:
         return float("nan")

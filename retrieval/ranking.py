@@ -82,7 +82,7 @@ class Top:
 
 
 def top(scores: Floats, k: int, source: str) -> Top:
-    """The k best columns of each row of ``scores`` (n, m); ``-inf`` marks what must not be listed.
+    """The k best columns of each row of ``scores`` (n, m), or all m if k is more; ``-inf`` must not be listed.
 
     ``source`` names who scored, for the message.
 

@@ -73,19 +73,21 @@ def compare(ours: Figures, others: Sequence[Figures], seed: int, resamples: int 
             found.append(Difference(nan, nan, nan, nan, nan, 0))
             continue
         low, high = interval(resampled[:, column])
-        tails = np.nanmean(resampled[:, column] <= 0), np.nanmean(resampled[:, column] >= 0)
+        known = resampled[~np.isnan(resampled[:, column]), column]
+        tails = np.mean(known <= 0), np.mean(known >= 0)
         p = float(np.clip(2 * min(tails), 1 / resamples, 1))
         spread = float(delta.std(ddof=1)) if len(delta) > 1 else 0.0
-        effect = float(delta.mean() / spread) if spread > 0 else 0.0
+        differs = spread > 1e-9 * np.abs(delta).max()  # less is what rounding makes of a constant
+        effect = float(delta.mean() / spread) if differs else 0.0
         found.append(Difference(float(delta.mean()), low, high, effect, p, len(delta)))
     return found
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """p-values corrected for being several (Holm 1979), in the order given."""
-    count = len(p_values)
-    corrected, highest = [0.0] * count, 0.0
-    for place, index in enumerate(sorted(range(count), key=lambda i: p_values[i])):
-        highest = max(highest, min(1.0, (count - place) * p_values[index]))
+    """p-values corrected for being several (Holm 1979), in the order given; NaN is no comparison and stays NaN."""
+    known = [index for index, p in enumerate(p_values) if not np.isnan(p)]
+    corrected, highest = [float("nan")] * len(p_values), 0.0
+    for place, index in enumerate(sorted(known, key=lambda i: p_values[i])):
+        highest = max(highest, min(1.0, (len(known) - place) * p_values[index]))
         corrected[index] = highest
     return corrected

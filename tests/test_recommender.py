@@ -129,7 +129,7 @@ def test_a_user_who_liked_nothing_is_served_by_what_they_preferred_and_told(plan
 
 
 def test_what_one_value_was_given_to_is_not_called_preferred(recommender):
-    liked, did, notes = recommender._liked(History(("space-0", "space-1"), (1.0, 1.0)))
+    liked, did, notes = recommender.people._liked(History(("space-0", "space-1"), (1.0, 1.0)))
     assert (liked, did) == (("space-0", "space-1"), "rated")
     assert "everything they rated" in notes[0]
 

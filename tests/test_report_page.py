@@ -1,6 +1,5 @@
 """The report page: whole, safe, honest about what was proven, and there whatever is missing."""
 
-import copy
 import math
 import re
 from html import unescape
@@ -31,8 +30,8 @@ class Page(HTMLParser):
             self.open.append(tag)
 
     def handle_startendtag(self, tag, attrs):
-        self.tags.append(tag)
-        self.attributes += attrs
+        self.handle_starttag(tag, attrs)
+        self.handle_endtag(tag)
 
     def handle_endtag(self, tag):
         assert self.open.pop() == tag, f"</{tag}> at {self.getpos()}"
@@ -44,6 +43,10 @@ class Page(HTMLParser):
     @property
     def text(self):
         return " ".join("".join(self.words).split())
+
+
+ACCURACY, COST = ("ndcg", "recall", "auc", "ndcg-gap"), ("training", "peak-memory", "latency-p50", "latency-p95")
+SHOWN = {"novelty": ".2f"} | dict.fromkeys(ACCURACY, ".4f") | dict.fromkeys(COST, ".3g")
 
 
 def row(system, metric="ndcg", k=10, mean=0.1, **other):
@@ -58,14 +61,9 @@ def comparison(system, reference, delta=0.02, p_holm=0.001, metric="ndcg"):
 
 
 def report(rows, comparisons=(), **meta):
+    asked = {"command": "whyrec evaluate --seeds 2", "data": "planted", "split": "temporal", "seeds": [0, 1]}
+    measured = {"primary": {"metric": "ndcg", "k": 10}, "relevant": "value ≥ 4", "created": "2026-11-23T00:12:41+00:00"}
     described = {
-        "command": "whyrec evaluate --seeds 2",
-        "data": "planted",
-        "split": "temporal",
-        "seeds": [0, 1],
-        "primary": {"metric": "ndcg", "k": 10},
-        "relevant": "value ≥ 4",
-        "created": "2026-11-23T00:12:41+00:00",
         "fingerprints": {"data": "9f3ac1d2", "split": {"0": "aa11bb22"}},
         "versions": {"numpy": "2.3.1"},
         "machine": {"cores": 2},
@@ -73,13 +71,12 @@ def report(rows, comparisons=(), **meta):
         "parameters": {"ease": {"regularization": 250.5, "deep": {"er": [1, None]}}},
         "notes": ["The language model was left out."],
     }
-    return {"meta": described | meta, "rows": list(rows), "comparisons": list(comparisons)}
+    return {"meta": asked | measured | described | meta, "rows": list(rows), "comparisons": list(comparisons)}
 
 
 def full_rows(systems):
     strata = ("item=warm", "item=cold", "history=1-5", "history=101+", "gender=F", "gender=M")
-    metrics = {"recall": 10, "coverage": 10, "novelty": 10, "diversity": 10, "miscalibration": 10, "popularity": 10,
-               "auc": 0, "training": 0, "peak-memory": 0, "latency-p50": 10, "latency-p95": 10}  # fmt: skip
+    metrics = ["recall", "coverage", "novelty", "diversity", "miscalibration", "popularity", "auc", *COST]
     for place, system in enumerate(systems):
         base = 0.1 - 0.004 * place
         yield row(system, mean=base)
@@ -87,7 +84,7 @@ def full_rows(systems):
         yield from (row(system, mean=base * (number + 1) / 3, stratum=name) for number, name in enumerate(strata))
         yield row(system, "ndcg-gap", 10, 0.0123 + place / 1000, stratum="gender")
         yield from (row(system, "ndcg", k, base + k / 997) for k in (5, 20))
-        yield from (row(system, name, k, base + place / 37 + len(name) / 91) for name, k in metrics.items())
+        yield from (row(system, name, 10, base + place / 37 + len(name) / 91) for name in metrics)
 
 
 SYSTEMS = ("ease", "ials", "item-knn", "mf", "bias-knn", "cosine", "soft-knn", "rrf", "borda", "popularity")
@@ -95,10 +92,7 @@ SYSTEMS = ("ease", "ials", "item-knn", "mf", "bias-knn", "cosine", "soft-knn", "
 
 @pytest.fixture(scope="module")
 def full():
-    compared = [
-        comparison("ease", other, 0.004 * place, 0.9 / place**3) for place, other in enumerate(SYSTEMS) if place
-    ]
-    return report(full_rows(SYSTEMS), compared)
+    return report(full_rows(SYSTEMS), [comparison("ease", SYSTEMS[i], 0.004 * i, 0.9 / i**3) for i in range(1, 10)])
 
 
 @pytest.fixture(scope="module")
@@ -107,9 +101,8 @@ def page(full):
 
 
 def summary(html):
-    return unescape(
-        " ".join(re.sub(r"<[^>]+>", "", re.search(r'<div class="summary">(.*?)</div>', html, re.S)[1]).split())
-    )
+    said = re.search(r'<div class="summary">(.*?)</div>', html, re.S)[1]
+    return unescape(" ".join(re.sub(r"<[^>]+>", "", said).split()))
 
 
 def test_the_page_is_whole_html_with_a_plot_for_every_question(page):
@@ -117,10 +110,8 @@ def test_the_page_is_whole_html_with_a_plot_for_every_question(page):
     assert page.startswith("<!doctype html>")
     assert read.tags.count("html") == read.tags.count("main") == 1
     assert read.tags.count("figure") == 4 + 3  # ranking and three trade-offs; item, history and gender
-    ids = [value for name, value in read.attributes if name == "id"]
-    assert len(ids) == len(set(ids))
-    referred = set(re.findall(r'(?:url\(|href=")#([\w-]+)', page))
-    assert referred == set(ids)
+    ids = sorted(value for name, value in read.attributes if name == "id")
+    assert ids == sorted(set(re.findall(r'(?:url\(|href=")#([\w-]+)', page)))  # none twice, none missing
 
 
 def test_every_plot_says_in_words_what_it_shows(page):
@@ -141,14 +132,7 @@ def test_all_systems_and_all_figures_stand_on_the_page(page, full):
     text = Page(page).text
     for one in full["rows"]:
         assert one["system"] in text
-        if one["metric"] in ("ndcg", "recall", "auc", "ndcg-gap"):
-            assert f"{one['mean']:.4f}" in text, one
-        elif one["metric"] in ("coverage", "diversity", "miscalibration", "popularity"):
-            assert f"{one['mean']:.3f}" in text, one
-        elif one["metric"] == "novelty":
-            assert f"{one['mean']:.2f}" in text, one
-        else:
-            assert f"{one['mean']:.3g}" in text, one
+        assert format(one["mean"], SHOWN.get(one["metric"], ".3f")) in text, one
     for one in full["comparisons"]:
         assert f"{one['delta']:+.4f}" in text
     for known in ("whyrec evaluate --seeds 2", "9f3ac1d2", "aa11bb22", "2.3.1", "250.5", "[1, null]", "7 without"):
@@ -242,47 +226,31 @@ HOSTILE = '<script>alert("1")</script> & $x^2$ url(#a) id="b" {{ 7 * 7 }} 電影
 
 
 def test_names_and_notes_are_text_and_never_markup():
-    rows = [
-        *full_rows([HOSTILE, "ease"]),
-        row("ease", mean=0.03, stratum=f"{HOSTILE}={HOSTILE}"),
-        row("ease", HOSTILE, 10),
-    ]
+    rows = [*full_rows([HOSTILE, "ease"]), row("ease", stratum=f"{HOSTILE}={HOSTILE}"), row("ease", HOSTILE)]
     hostile = dict.fromkeys(("command", "data", "split", "relevant", "created"), HOSTILE)
     nested = {"notes": [HOSTILE], "versions": {HOSTILE: HOSTILE}, "parameters": {HOSTILE: {HOSTILE: HOSTILE}}}
     html = render_page(report(rows, [comparison(HOSTILE, "ease", metric=HOSTILE)], **hostile, **nested))
     read = Page(html)
     assert "script" not in read.tags
-    assert "&lt;script&gt;" in html
     assert '<script>alert("1")</script> & $x^2$' in read.text
     assert "49" not in re.findall(r"\b49\b", read.text)
 
 
 SMALL = report(full_rows(SYSTEMS[:2]), [comparison("ease", "ials")])
+MISSING = "metric=ndcg metric=latency-p50 metric=popularity stratum=all stratum=item=cold stratum=gender".split()
 
 
-@pytest.mark.parametrize(
-    "missing",
-    [
-        {"metric": "ndcg", "k": 10},
-        {"metric": "latency-p50"},
-        {"metric": "popularity"},
-        {"stratum": "all"},
-        {"stratum": "item=cold"},
-        {"stratum": "gender"},
-    ],
-)
+@pytest.mark.parametrize("missing", MISSING)
 def test_any_figure_may_be_missing(missing):
-    part = copy.deepcopy(SMALL)
-    part["rows"] = [one for one in part["rows"] if any(one[key] != value for key, value in missing.items())]
-    Page(render_page(part))
+    key, _, value = missing.partition("=")
+    Page(render_page({**SMALL, "rows": [one for one in SMALL["rows"] if one[key] != value]}))
 
 
 def test_systems_need_not_have_the_same_figures():
-    part = copy.deepcopy(SMALL)
-    part["rows"] = [one for place, one in enumerate(part["rows"]) if place % 2 or one["metric"] == "ndcg"]
-    Page(render_page(part))
-    part["rows"] = [one for one in part["rows"] if one["system"] == "ease" or one["metric"] != "ndcg"]
-    assert "Only ease was measured" in summary(render_page(part))
+    mixed = [one for place, one in enumerate(SMALL["rows"]) if place % 2 or one["metric"] == "ndcg"]
+    Page(render_page({**SMALL, "rows": mixed}))
+    measured = [one for one in mixed if one["system"] == "ease" or one["metric"] != "ndcg"]
+    assert "Only ease was measured" in summary(render_page({**SMALL, "rows": measured}))
 
 
 def test_a_report_without_any_figure_says_so():
@@ -295,12 +263,7 @@ def test_a_report_without_any_figure_says_so():
 
 @pytest.mark.parametrize("value", [None, math.nan])
 def test_null_figures_are_dashes(value):
-    rows = [
-        row("mf"),
-        row("ease", mean=None),
-        row("mf", "recall", low=None, high=value),
-        row("ease", "recall", mean=0.0),
-    ]
+    rows = [row("mf"), row("ease", mean=None), row("mf", "recall", high=value), row("ease", "recall", mean=0.0)]
     unknown = dict.fromkeys(("delta", "low", "high", "effect", "p", "p_holm"), value)
     html = render_page(report(rows, [comparison("mf", "ease") | unknown | {"n_users": None}]))
     text = Page(html).text
@@ -318,9 +281,7 @@ def test_latencies_of_zero_are_left_out_of_the_logarithmic_plot():
 def test_a_metric_nobody_described_is_shown_under_its_own_name():
     rows = [row("mf"), row("mf", "serendipity", 10, 0.123), row("mf", "serendipity", 20, 0.456)]
     text = Page(render_page(report(rows))).text
-    assert "serendipity" in text
-    assert "0.123" in text
-    assert "0.456" in text
+    assert all(shown in text for shown in ("serendipity", "0.123", "0.456"))
 
 
 def test_two_figures_for_the_same_thing_are_refused():

@@ -105,7 +105,7 @@ def test_cold_items_are_a_share_of_those_with_at_least_five_events(stage):
     enough = {item for item, count in counts.items() if count >= 5}
     drawn = [set(part_of(split("cold-items", seed=seed), stage)["item_id"]) for seed in range(30)]
     assert all(len(cold) == pytest.approx(0.15 * len(enough), abs=1) for cold in drawn)
-    assert set().union(*drawn) == enough < set(counts)
+    assert set().union(*drawn) <= enough < set(counts)
 
 
 @pytest.mark.parametrize("name", [name for name in SPLITS if name != "cold-items"])

@@ -5,6 +5,8 @@ import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.table import Table
+from rich.text import Text
 
 from agent.cli.console import Format, Steps, print_rows, say
 from agent.cli.evaluate import RelevantChoice as Relevant
@@ -12,7 +14,9 @@ from agent.cli.evaluate import RelevantOption, SplitOption, TrialsOption
 from agent.cli.options import DEFAULT_WORKSPACE, FormatOption, WorkspaceOption, open_workspace
 
 if TYPE_CHECKING:
+    from agent.evaluation.fusing import Fusions
     from agent.evaluation.tuning import Tuned
+    from retrieval.cf.fused import Strategy
 
 FUSION = "fusion"
 
@@ -73,9 +77,15 @@ def tune(
                 }
                 for name, value in fusions.values.items()
             ]
-    print_rows(rows, form)
+    print_rows(rows, form, as_table(rows))
     if FUSION in wanted:
         say(f"Live: {fusions.best} of {', '.join(fusions.strategies[fusions.best].used)}; whyrec recommend uses it now")
+
+
+def fusion_row(fusions: "Fusions", name: "Strategy") -> dict[str, Any]:
+    """What one strategy reached on users whom its constants were not chosen on."""
+    row = {"scorer": name, "metric": "ndcg@10", "validation": round(fusions.values[name], 4), "default": None}
+    return {**row, "trials": None, "parameters": fusions.constants(name)}
 
 
 def as_row(found: "Tuned") -> dict[str, Any]:
@@ -88,6 +98,19 @@ def as_row(found: "Tuned") -> dict[str, Any]:
         "trials": len(found.trials),
         "parameters": {name: _short(value) for name, value in found.parameters.items()},
     }
+
+
+def as_table(rows: list[dict[str, Any]]) -> Table:
+    """Rows for people; parameters as words."""
+    table = Table(box=None, pad_edge=False)
+    for name in ("scorer", "metric", "validation", "default", "trials"):
+        table.add_column(name, justify="left" if name in ("scorer", "metric") else "right", no_wrap=True)
+    table.add_column("parameters", overflow="fold")
+    for row in rows:
+        words = ", ".join(f"{name} {'all' if value is None else value}" for name, value in row["parameters"].items())
+        cells = ("" if row[name] is None else str(row[name]) for name in list(row)[:-1])
+        table.add_row(*map(Text, (*cells, words)))
+    return table
 
 
 def _short(value: Any) -> Any:

@@ -128,7 +128,7 @@ def make_live(study: Study, winners: Sequence[Tuned], command: str, watch: Watch
             "split": study.name,
             "seed": study.seed,
             "fingerprint": study.split.fingerprint,
-            "ndcg@10": {**fusions.values, **fusions.singles},
+            "ndcg@10": {str(name): value for name, value in [*fusions.values.items(), *fusions.singles.items()]},
         },
         "versions": versions(),
     }

@@ -161,7 +161,7 @@ def render_page(report: Mapping[str, Any]) -> str:
     """The page of a ``report.json``; it needs nothing beside itself, and shows – where a system has no figure.
 
     Raises:
-        KeyError: the report lacks a part that every report has.
+        KeyError, jinja2.UndefinedError: the report lacks a part that every report has.
         ValueError: it has two figures over all seeds for the same system, stratum, metric and k.
     """
     results = Results(report)

@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
-from typing import Literal
+from typing import Any, Literal
 
 import matplotlib as mpl
 import numpy as np
@@ -127,9 +127,8 @@ def _panel(
             axes.plot([x, x], estimate.ends, color=styles[name].colour, linewidth=1.5, solid_capstyle="butt")
             _mark(axes, x, estimate.mean, styles[name], 7 if len(shown) * len(strata) <= CROWDED else 5)
     labels = [_short(name) for name in strata]
-    tilt = (
-        {"rotation": 30, "ha": "right", "rotation_mode": "anchor"} if max(map(len, labels)) * len(labels) > ROOM else {}
-    )
+    crowded = max(map(len, labels)) * len(labels) > ROOM
+    tilt: dict[str, Any] = {"rotation": 30, "ha": "right", "rotation_mode": "anchor"} if crowded else {}
     axes.set_xticks(range(len(strata)), labels, parse_math=False, color=INK, **tilt)
     axes.set_xlim(-0.5, len(strata) - 0.5)
     axes.set_ylim(*limits)

@@ -18,13 +18,13 @@ from retrieval.ranking import Floats
 class IalsConfig(Config):
     """factors: dimensions. regularisation: λ. alpha: weight of a positive event beside the 1 of all others.
 
-    iterations: sweeps over users and items.
+    iterations: sweeps over users and items; more change little, so it is not searched.
     """
 
     factors: int = searched(64, 8, 256, log=True)
     regularisation: float = searched(1.0, 0.001, 100, log=True)
     alpha: float = searched(10.0, 1, 100, log=True)
-    iterations: int = searched(15, 5, 30)
+    iterations: int = 15
 
 
 class Ials(Scorer):

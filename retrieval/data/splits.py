@@ -25,7 +25,7 @@ import polars as pl
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from retrieval.data.histories import Histories, latest_events, where
+from retrieval.data.histories import Histories, where
 from retrieval.errors import SplitError
 
 Stage = Literal["validation", "test"]
@@ -128,7 +128,8 @@ class Split:
 def make_split(name: str, events: pl.DataFrame, seed: int, times: str) -> Split:
     """Cut events (user_id, item_id, value, timestamp) into parts.
 
-    ``times`` is what the timestamps are (`Timestamps.kind`). Only the latest event of a user with an item counts.
+    ``times`` is what the timestamps are (`Timestamps.kind`). Where a user has an item several times, each event has its
+    own part, and what was had before the test is not held out in it.
 
     Raises:
         SplitError: there is no such split, or it needs times that the events do not have.
@@ -141,7 +142,7 @@ def make_split(name: str, events: pl.DataFrame, seed: int, times: str) -> Split:
         raise SplitError("the split 'leave-last' needs times or positions, these events have none; use --split random")
     if len(events) == 0:
         raise SplitError("this workspace has no events: nothing can be evaluated")
-    ordered = latest_events(events).sort("user_id", "timestamp", "item_id")
+    ordered = events.sort("user_id", "timestamp", "item_id", "value")
     part = SPLITS[name](ordered, np.random.default_rng(seed))
     return Split(name, seed, ordered.with_columns(part.cast(pl.Enum(PARTS)).alias("part")))
 
