@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 DEMO ?= .whyrec
 
-.PHONY: help setup demo test lint docs bench clean
+.PHONY: help setup demo test lint docs bench bench-quality clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -54,5 +54,8 @@ bench: setup ## the benchmarks behind the committed figures
 	$(BIN)/python -m benchmarks.indexing
 	$(BIN)/python -m benchmarks.profile_choice
 
+bench-quality: setup ## the committed reports of quality (GAMES=folder adds Amazon Games); takes about an hour
+	$(BIN)/python -m benchmarks.quality $(if $(GAMES),--games $(GAMES))
+
 clean: ## remove the virtual environment and the demo workspace
-	rm -rf $(VENV) $(DEMO)
+	rm -rf $(VENV) $(DEMO) .bench

@@ -10,16 +10,28 @@ from pathlib import Path
 
 import torch
 
+PACKAGES = (
+    "chromadb",
+    "implicit",
+    "lenskit",
+    "numpy",
+    "pandas",
+    "polars",
+    "scipy",
+    "sentence-transformers",
+    "torch",
+    "transformers",
+)
 RESULTS = Path(__file__).parent / "results"
 
 
 def write_report(name: str, figures: dict[str, object], **settings: object) -> None:
     """Write ``benchmarks/results/<name>.json`` and print the figures."""
-    packages = ("torch", "transformers", "sentence-transformers", "chromadb", "numpy", "polars")
+    used = [package for package in PACKAGES if package.replace("-", "_") in sys.modules]
     meta = {
         "command": f"python -m {sys.modules['__main__'].__spec__.name}",
         "settings": settings,
-        "versions": {"python": platform.python_version(), **{package: version(package) for package in packages}},
+        "versions": {"python": platform.python_version(), **{package: version(package) for package in used}},
         "machine": {
             "processor": torch.cpu.get_capabilities().get("cpu_name", platform.machine()),
             "cores": os.cpu_count(),

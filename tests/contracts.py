@@ -1,11 +1,17 @@
-"""What every encoder, retriever and ranker must do; each check runs on any implementation."""
+"""What every encoder, retriever, scorer and ranker must do; each check runs on any implementation."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
+import pytest
+from scipy.sparse import csr_array
 
+from retrieval.cf.scorers import load_scorer, save_scorer
 from retrieval.contracts import RankRequest
+from retrieval.data.events import History
+from retrieval.data.histories import Histories
 from retrieval.ranking import Rankings
 
 
@@ -85,6 +91,93 @@ def check_ranker(ranker, requests: Sequence[RankRequest], tolerance: float) -> N
     nobody, nothing = ranker.rank([]), ranker.rank([RankRequest(("a text",), (), ())])
     assert list(nobody) == []
     assert list(nothing) == [[]]
+
+
+def check_scorer(scorer, histories: Histories, folder: Path, tolerance: float = 1e-5) -> None:
+    """``histories``: several, one of them empty, of users who still lack some items; ``folder``: an empty one."""
+    assert (histories.counts == 0).any()
+    scores = _checked_scores(scorer, histories)
+    turned = np.arange(len(histories))[::-1]
+    np.testing.assert_allclose(scorer.score(histories.take(turned))[turned], scores, rtol=tolerance, atol=tolerance)
+    for row in range(len(histories)):
+        alone = _checked_scores(scorer, histories.take(slice(row, row + 1)))
+        np.testing.assert_allclose(alone[0], scores[row], rtol=tolerance, atol=tolerance)
+    _checked_scores(scorer, histories.take(slice(0, 0)))
+    some = np.array([len(histories.items) - 1, 0])
+    np.testing.assert_array_equal(scorer.score(histories, some), scores[:, some])
+    stranger = History((histories.items[0], histories.items[-1]), (1.0, 5.0))
+    _checked_scores(scorer, Histories.of([stranger], histories.items))
+    np.testing.assert_array_equal(scorer.score(histories), scores)  # scoring changes nothing
+
+    check_recommends(scorer, histories, tolerance)
+    everything = scorer.recommend(histories, len(histories.items))
+    assert everything.lengths.tolist() == (len(histories.items) - histories.counts).tolist()
+
+    save_scorer(scorer, folder)
+    assert {path.suffix for path in folder.iterdir()} == {".json", ".safetensors"}
+    loaded = load_scorer(scorer.name, folder)
+    assert (type(loaded), loaded.config, loaded.items) == (type(scorer), scorer.config, scorer.items)
+    np.testing.assert_array_equal(loaded.score(histories), scores)
+
+
+def check_recommends(recommender, histories: Histories, tolerance: float = 1e-5) -> None:
+    """What is true of scorers and of those who put several together; ``histories`` as for `check_scorer`."""
+    items = histories.items
+    seen = [{items[column] for column in histories.values[[row]].indices} for row in range(len(histories))]
+    found = recommender.recommend(histories, 5)
+    assert len(found) == len(histories)
+    assert (found.lengths > 0).all()
+    for k in (1, 5, len(items) + 5):
+        listed = recommender.recommend(histories, k)
+        _check_lists(listed, k, seen, set(items))
+        for row, first in zip(found, listed, strict=True):
+            _check_close(first[:5], row[:k], tolerance)
+    turned = recommender.recommend(histories.take(np.arange(len(histories))[::-1]), 5)
+    for index, row in enumerate(found):
+        alone = recommender.recommend(histories.take(slice(index, index + 1)), 5)
+        _check_close(alone.row(0), row, tolerance)
+        _check_close(turned.row(len(found) - 1 - index), row, tolerance)
+
+    first = csr_array(
+        (np.ones(len(histories)), ([*range(len(histories))], [0] * len(histories))), histories.values.shape
+    )
+    without = recommender.recommend(histories, len(items), exclude=first)
+    _check_lists(without, len(items), [{items[0]}] * len(histories), set(items))
+    assert any(own & {item_id for item_id, _ in row} for own, row in zip(seen, without, strict=True))
+
+    some = np.arange(len(items)) % 3 == 1
+    few = recommender.recommend(histories, len(items), candidates=some)
+    _check_lists(few, len(items), seen, set(np.array(items)[some].tolist()))
+    assert (few.lengths > 0).any()
+    assert not recommender.recommend(histories, 5, candidates=np.zeros(len(items), dtype=np.bool_)).lengths.any()
+    assert list(recommender.recommend(histories.take(slice(0, 0)), 5)) == []
+
+
+def check_refuses_other_items(scorer, items: Sequence[str]) -> None:
+    """Histories over more or fewer items than the scorer was fitted on have other columns."""
+    for others in (items[:-1], (*items, "zzz")):
+        histories = Histories.of([History(tuple(others[:1]), (5.0,))], others)
+        with pytest.raises(ValueError, match="items"):
+            scorer.score(histories)
+        with pytest.raises(ValueError, match="items"):
+            scorer.recommend(histories, 3)
+
+
+def _checked_scores(scorer, histories: Histories) -> np.ndarray:
+    scores = scorer.score(histories)
+    assert scores.shape == histories.values.shape
+    assert scores.dtype == np.float32
+    assert np.isfinite(scores).all()
+    return scores
+
+
+def _check_lists(found: Rankings, k: int, without: Sequence[set[str]], among: set[str]) -> None:
+    check_rankings(found, found.ids.shape[1])
+    assert found.ids.shape[1] <= k
+    for row, unwanted in zip(found, without, strict=True):
+        listed = {item_id for item_id, _ in row}
+        assert listed.isdisjoint(unwanted)
+        assert listed <= among
 
 
 def _turned(request: RankRequest) -> RankRequest:

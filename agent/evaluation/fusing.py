@@ -20,7 +20,7 @@ from retrieval.cf.stack import Stack
 from retrieval.data.splits import Task
 from retrieval.metrics import find_hits, ranking_metrics
 
-FUSED = ("soft-knn", "popularity", "item-knn", "ease", "ials")
+FUSED = ("soft-knn", "popularity", "item-knn", "mf", "ease", "ials")
 USERS = 1_000  # whose lists the constants are chosen on
 TRIALS = 100  # of a strategy's constants; each takes milliseconds
 LEAST_WEIGHT = 0.05  # less is none, and the scorer need not run

@@ -104,7 +104,7 @@ class Evaluation:
             "seeds": [s.seed for s in studies],
             "trials": plan.trials,
             "primary": {"metric": PRIMARY.metric, "k": PRIMARY.k},
-            "relevant": "every held-out event" if threshold is None else f"held-out events of at least {threshold:g}",
+            "relevant": "any held-out event" if threshold is None else f"value ≥ {threshold:g}",
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "fingerprints": {"data": self._workspace.catalog_fingerprint, "split": split},
             "versions": versions(),

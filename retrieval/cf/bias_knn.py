@@ -5,7 +5,7 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csc_array, csr_array
+from scipy.sparse import csr_array
 
 from retrieval.cf.config import Config, searched
 from retrieval.cf.neighbours import similarities
@@ -38,7 +38,7 @@ class BiasKnn(Scorer):
     config_type = BiasKnnConfig
     predicts_values = True
 
-    def __init__(self, config: BiasKnnConfig, mean: float, item_bias: NDArray[Any], similar: csc_array):
+    def __init__(self, config: BiasKnnConfig, mean: float, item_bias: NDArray[Any], similar: csr_array):
         super().__init__(config, len(item_bias))
         self._mean = mean
         self._item_bias = item_bias
@@ -58,7 +58,7 @@ class BiasKnn(Scorer):
         counts = np.bincount(values.indices, minlength=values.shape[1])
         sums = np.bincount(values.indices, values.data - mean, minlength=values.shape[1])
         item_bias = _damped(sums, counts, config.damping)
-        scorer = cls(config, mean, item_bias, csc_array((0, 0)))
+        scorer = cls(config, mean, item_bias, csr_array((0, 0)))
         residuals, _ = scorer._residuals(values)
         counted = csr_array((np.ones_like(values.data), values.indices, values.indptr), shape=values.shape)
         scorer._similar = similarities(residuals, counted, config.neighbours, config.shrink)
@@ -84,14 +84,14 @@ class BiasKnn(Scorer):
         return np.asarray(above + bias, dtype=np.float32)
 
     def arrays(self) -> Arrays:
-        """mean: (1,); item_bias: (m,); data, indices, indptr: the similarities by column (scipy's CSC)."""
+        """mean: (1,); item_bias: (m,); data, indices, indptr: the similarities (scipy's CSR)."""
         similar = {name: getattr(self._similar, name) for name in ("data", "indices", "indptr")}
         return {"mean": np.array([self._mean]), "item_bias": self._item_bias, **similar}
 
     @classmethod
     def from_arrays(cls, config: BiasKnnConfig, items: int, arrays: Arrays) -> Self:
         """From `arrays`."""
-        similar = csc_array((arrays["data"], arrays["indices"], arrays["indptr"]), shape=(items, items))
+        similar = csr_array((arrays["data"], arrays["indices"], arrays["indptr"]), shape=(items, items))
         return cls(config, float(arrays["mean"][0]), arrays["item_bias"], similar)
 
 

@@ -21,9 +21,9 @@ class IalsConfig(Config):
     iterations: sweeps over users and items; more change little, so it is not searched.
     """
 
-    factors: int = searched(64, 8, 256, log=True)
-    regularisation: float = searched(1.0, 0.001, 100, log=True)
-    alpha: float = searched(10.0, 1, 100, log=True)
+    factors: int = searched(32, 8, 256, log=True)
+    regularisation: float = searched(10.0, 0.1, 100, log=True)
+    alpha: float = searched(5.0, 1, 50, log=True)
     iterations: int = 15
 
 

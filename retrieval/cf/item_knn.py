@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
-from scipy.sparse import csc_array, csr_array
+from scipy.sparse import csr_array
 
 from retrieval.cf.config import Config, searched
 from retrieval.cf.neighbours import similarities
@@ -30,7 +30,7 @@ class ItemKnn(Scorer):
     name = "item-knn"
     config_type = ItemKnnConfig
 
-    def __init__(self, config: ItemKnnConfig, similar: csc_array):
+    def __init__(self, config: ItemKnnConfig, similar: csr_array):
         super().__init__(config, similar.shape[0])
         self._similar = similar
 
@@ -45,10 +45,10 @@ class ItemKnn(Scorer):
         return np.asarray(found.toarray(), dtype=np.float32)
 
     def arrays(self) -> Arrays:
-        """data, indices, indptr: the similarities by column (scipy's CSC)."""
+        """data, indices, indptr: the similarities (scipy's CSR)."""
         return {"data": self._similar.data, "indices": self._similar.indices, "indptr": self._similar.indptr}
 
     @classmethod
     def from_arrays(cls, config: ItemKnnConfig, items: int, arrays: Arrays) -> Self:
         """From `arrays`."""
-        return cls(config, csc_array((arrays["data"], arrays["indices"], arrays["indptr"]), shape=(items, items)))
+        return cls(config, csr_array((arrays["data"], arrays["indices"], arrays["indptr"]), shape=(items, items)))

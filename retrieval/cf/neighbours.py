@@ -6,7 +6,7 @@ from scipy.sparse import csc_array, csr_array
 AT_ONCE = 2**24  # similarities in memory at a time
 
 
-def similarities(columns: csr_array, counted: csr_array, neighbours: int, shrink: float) -> csc_array:
+def similarities(columns: csr_array, counted: csr_array, neighbours: int, shrink: float) -> csr_array:
     """(m, m) float32; column i has the ``neighbours`` items with the highest cosine to item i, itself left out.
 
     columns: (n, m) what the cosine is of. counted: (n, m) 1 where an event is: a cosine that rests on c common users
@@ -28,7 +28,8 @@ def similarities(columns: csr_array, counted: csr_array, neighbours: int, shrink
         found[np.arange(block.start, block.stop), np.arange(block.stop - block.start)] = 0
         parts.append(_nearest(found, neighbours))
     data, rows, lengths = (np.concatenate([part[place] for part in parts]) for place in range(3))
-    return csc_array((data, rows, np.concatenate([[0], np.cumsum(lengths)])), shape=(items, items))
+    by_column = csc_array((data, rows, np.concatenate([[0], np.cumsum(lengths)])), shape=(items, items))
+    return csr_array(by_column)  # by row: histories are multiplied from the left
 
 
 def _nearest(found: np.ndarray, neighbours: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

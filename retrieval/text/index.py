@@ -23,6 +23,8 @@ from retrieval.text.filters import Where
 COLLECTION = "items"
 CHUNK = 1024
 MOST_IDS = 20_000  # SQLite takes 32,766 values in one statement
+FEW = 200  # so many excluded ids are found and left out faster than filtered
+KEPT = 50_000  # vectors in memory: 77 MB with 384 dimensions
 SYNC = 1000  # with more items than this, Chroma has written vectors to their own folder
 _HASH = "_hash"
 
@@ -50,6 +52,7 @@ class ItemIndex:
             WorkspaceError: the folder is damaged.
         """
         self.path = path
+        self._vectors: dict[str, Floats] = {}  # those that were asked for
         self._rebuild = f"rebuild it with: {command('index --rebuild', path.parent)}"
         if not create and not (path / "chroma.sqlite3").is_file():
             raise IndexMismatchError(f"{path.parent} has no index yet; make it with: {command('index', path.parent)}")
@@ -138,12 +141,14 @@ class ItemIndex:
 
     def delete(self, ids: list[str]) -> None:
         """Remove items."""
+        self._vectors = {}
         if ids:
             with self._guarded():
                 self._collection.delete(ids=ids)
 
     def _write(self, catalog: Catalog, ids: list[str], vectors: Floats) -> None:
         metadatas = [{**catalog.metadata(item_id), _HASH: catalog.content_hash(item_id)} for item_id in ids]
+        self._vectors = {}
         with self._guarded():
             self._collection.upsert(ids=ids, embeddings=vectors, metadatas=metadatas)
 
@@ -165,21 +170,21 @@ class ItemIndex:
         """
         if not ids:
             return np.zeros((0, 0), dtype=np.float32)
-        found_ids, found = [], []
+        wanted = [item_id for item_id in dict.fromkeys(ids) if item_id not in self._vectors]
+        if len(self._vectors) + len(wanted) > KEPT:
+            self._vectors, wanted = {}, list(dict.fromkeys(ids))
         with self._guarded():
-            for start in range(0, len(ids), MOST_IDS):
-                part = self._collection.get(ids=list(ids[start : start + MOST_IDS]), include=["embeddings"])
-                found_ids += part["ids"]
-                found += list(part["embeddings"])
-        row_of = {item_id: row for row, item_id in enumerate(found_ids)}
-        missing = [item_id for item_id in ids if item_id not in row_of]
+            for start in range(0, len(wanted), MOST_IDS):
+                part = self._collection.get(ids=wanted[start : start + MOST_IDS], include=["embeddings"])
+                vectors = np.asarray(part["embeddings"], dtype=np.float32)
+                self._vectors.update(zip(part["ids"], vectors, strict=True))
+        missing = [item_id for item_id in wanted if item_id not in self._vectors]
         if missing:
             raise IndexMismatchError(
                 f"the index lacks {len(missing):,} items of the catalog, such as {missing[0]!r}; "
                 f"run: {command('index', self.path.parent)}"
             )
-        vectors: Floats = np.asarray(found, dtype=np.float32)
-        return vectors[[row_of[item_id] for item_id in ids]]
+        return np.stack([self._vectors[item_id] for item_id in ids])
 
     def ids(self, where: Where) -> list[str]:
         """Ids of all items that fit ``where``."""
@@ -194,12 +199,12 @@ class ItemIndex:
         ``where`` and ``exclude`` apply before the search, so k items come back as long as there are so many.
         """
         conditions = [where] if where else []
-        few = len(exclude) <= MOST_IDS
-        if exclude and few:
+        # A few excluded ids, or more than SQLite takes, are found as well and left out afterwards.
+        filtered = FEW < len(exclude) <= MOST_IDS
+        if filtered:
             conditions.append({"item_id": {"$nin": sorted(exclude)}})
         condition = {"$and": conditions} if len(conditions) > 1 else (conditions[0] if conditions else None)
-        # More excluded ids than SQLite takes in one statement: find that many more and leave them out afterwards.
-        wanted = max(1, k if few else min(k + len(exclude), len(self)))
+        wanted = max(1, k if filtered else min(k + len(exclude), len(self)))
         with self._guarded():
             found = self._collection.query(
                 query_embeddings=queries, n_results=wanted, where=condition, include=["distances"]
