@@ -97,6 +97,7 @@ def _workspace(root: Path) -> Iterator[Finding]:
         events = workspace.events().select(pl.len()).collect().item()
         yield Finding("workspace", "ok", f"{root}: {len(workspace.catalog):,} items, {events:,} events")
         yield _index(workspace, settings)
+        yield _fusion(workspace, settings)
     except WhyrecError as error:
         yield Finding("workspace", "wrong", str(error))
 
@@ -115,6 +116,18 @@ def _index(workspace: Workspace, settings: Settings) -> Finding:
             "index", "stale", f"{count:,} items to bring up to date; run: {command('index', workspace.root)}"
         )
     return Finding("index", "ok", f"{len(index):,} items")
+
+
+def _fusion(workspace: Workspace, settings: Settings) -> Finding:
+    from agent.recommender import serving
+
+    try:
+        live = serving(workspace, settings)
+    except WhyrecError as error:
+        return Finding("fusion", "wrong", str(error))
+    if live is None:
+        return Finding("fusion", "ok", f"none, the text serves alone; {command('tune', workspace.root)} makes one")
+    return Finding("fusion", "ok", f"{live.fusion.strategy} of {', '.join(live.fusion.used)}")
 
 
 def _models(settings: Settings) -> Iterator[Finding]:

@@ -1,7 +1,7 @@
 """Put the scores of several scorers together: the strategies, on candidate lists.
 
 All take ``scores`` (s, …, c): what each of s scorers gives the c candidates of a list, and ``present`` (…, c): where
-there is a candidate at all. They give (…, c) float32, ``-inf`` where there is none or where a strategy drops it.
+there is a candidate at all. They give (…, c) float32, ``-inf`` where there is none.
 """
 
 from collections.abc import Sequence
@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 from retrieval.ranking import Floats
 
@@ -39,15 +38,18 @@ def weighted(scores: NDArray[Any], weights: Sequence[float], present: Present | 
     """
     if len(scores) != len(weights):
         raise ValueError(f"{len(weights)} weights for the scores of {len(scores)}")
-    if min(weights) < 0 or sum(weights) <= 0:
-        raise ValueError(f"weights must be at least 0 and not all 0: {tuple(weights)}")
-    share = np.asarray(weights, dtype=np.float32) / np.float32(sum(weights))
+    given = np.asarray(weights, dtype=np.float64)
+    if not np.isfinite(given).all() or (given < 0).any() or not (given > 0).any():
+        raise ValueError(f"weights must be finite, at least 0 and not all 0: {tuple(weights)}")
+    share = given / given.max()
+    share = (share / share.sum()).astype(np.float32)
     return _only(np.tensordot(share, standardise(scores, present), axes=1), present)
 
 
 def borda(scores: NDArray[Any], present: Present | None = None) -> Floats:
     """Votes by rank: for each scorer, the number of candidates below; ties count half (Aslam & Montague 2001)."""
-    return _only((-ranks(scores, present)).sum(axis=0), present)
+    there = np.ones(np.shape(scores)[1:], dtype=np.bool_) if present is None else present
+    return _only((there.sum(axis=-1, keepdims=True) - ranks(scores, present)).sum(axis=0), present)
 
 
 def rrf(scores: NDArray[Any], present: Present | None = None) -> Floats:
@@ -56,21 +58,26 @@ def rrf(scores: NDArray[Any], present: Present | None = None) -> Floats:
 
 
 def cascade(cheap: NDArray[Any], dear: NDArray[Any], cut: int, present: Present | None = None) -> Floats:
-    """``dear`` orders what ``cheap`` (both (…, c)) ranks among its first ``cut``; the others are dropped."""
-    kept = ranks(cheap, present) <= cut
-    if present is not None:
-        kept &= present
-    return np.where(kept, np.asarray(dear, dtype=np.float32), np.float32(-np.inf))
+    """``dear`` orders what ``cheap`` (both (…, c)) ranks among its first ``cut``; the others follow in its own order.
+
+    What ties with the last place is kept, too. The scores are minus the places in the list that comes of it.
+    """
+    there = np.ones(np.shape(cheap), dtype=np.bool_) if present is None else present
+    by_cheap = ranks(cheap, there)
+    kept = there & (ranks(cheap, there, lowest=True) <= cut)
+    return _only(-np.where(kept, ranks(dear, kept), by_cheap), there)
 
 
-def ranks(scores: NDArray[Any], present: Present | None = None) -> NDArray[np.float64]:
-    """The rank of each candidate in its list, 1 is the best; equal scores share their mean rank."""
+def ranks(scores: NDArray[Any], present: Present | None = None, *, lowest: bool = False) -> NDArray[np.float64]:
+    """The rank of each candidate in its list, 1 is the best; equal scores share their mean rank, or the lowest."""
+    from scipy.stats import rankdata  # takes most of a second to import, and not every fusion needs ranks
+
     values = np.asarray(scores, dtype=np.float64)
     if values.size == 0:
         return values
     if present is not None:
         values = np.where(present, values, -np.inf)
-    return np.asarray(rankdata(-values, axis=-1))
+    return np.asarray(rankdata(-values, axis=-1, method="min" if lowest else "average"), dtype=np.float64)
 
 
 def _only(fused: NDArray[Any], present: Present | None) -> Floats:

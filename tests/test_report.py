@@ -98,7 +98,9 @@ def test_a_gap_of_nothing_lies_within_its_interval():
 
 
 def test_groups_of_items_have_no_gap():
-    found = rows_of(run_of(VALUES, item_cold=VALUES, item_warm=VALUES / 2, popularity_head=VALUES, popularity_mid=VALUES))
+    found = rows_of(
+        run_of(VALUES, item_cold=VALUES, item_warm=VALUES / 2, popularity_head=VALUES, popularity_mid=VALUES)
+    )
     assert not [place for place in found if place[1] == "ndcg-gap"]
 
 

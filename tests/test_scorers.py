@@ -39,6 +39,27 @@ def test_the_contract(name, tmp_path):
     check_scorer(fitted(name), some_histories(), tmp_path)
 
 
+class BatchScorer(Popularity):
+    """Lets the other users of a batch change the scores."""
+
+    def _score(self, histories):
+        return super()._score(histories) + np.float32(len(histories))
+
+
+class SeenScorer(Popularity):
+    """Recommends what the user has had."""
+
+    def recommend(self, histories, k, *, exclude=None, candidates=None):
+        nothing = csr_matrix(histories.values.shape) if exclude is None else exclude
+        return super().recommend(histories, k, exclude=nothing, candidates=candidates)
+
+
+@pytest.mark.parametrize("kind", [BatchScorer, SeenScorer])
+def test_the_check_of_scorers_notices_bad_ones(kind, tmp_path):
+    with pytest.raises(AssertionError):
+        check_scorer(kind(PopularityConfig(), np.arange(24, dtype=np.float32)), some_histories(), tmp_path)
+
+
 @every_scorer
 def test_histories_of_other_items_are_refused(name):
     check_refuses_other_items(fitted(name), ITEMS)

@@ -63,7 +63,8 @@ class Lists:
     def take(self, rows: NDArray[np.int64]) -> "Lists":
         """Some of the users."""
         found = self.candidates
-        part = Candidates(found.columns[rows], found.scores[:, rows], found.lengths[rows])
+        by = None if found.found is None else found.found[:, rows]
+        part = Candidates(found.columns[rows], found.scores[:, rows], found.lengths[rows], by)
         return Lists(part, self.relevant[rows], self.counts[rows])
 
     def ndcg(self, fusion: Fusion) -> float:
@@ -147,6 +148,7 @@ def validation_lists(study: Study, task: Task, scorers: Sequence[Scorer]) -> Lis
         np.concatenate([part.columns for part in parts]),
         np.concatenate([part.scores for part in parts], axis=1),
         np.concatenate([part.lengths for part in parts]),
+        np.concatenate([part.found for part in parts if part.found is not None], axis=1),
     )
     return Lists(candidates, find_hits(candidates.columns, wanted), np.diff(wanted.indptr).astype(np.int64))
 

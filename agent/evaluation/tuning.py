@@ -24,7 +24,7 @@ USERS = 2_000  # validation is on at most so many users
 PLACES = 10
 NDCG, RMSE = "ndcg@10", "rmse"
 
-optuna.logging.set_verbosity(optuna.logging.WARNING)
+optuna.logging.set_verbosity(optuna.logging.ERROR)  # errors are raised anyway
 
 
 @dataclass(frozen=True)

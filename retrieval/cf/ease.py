@@ -48,6 +48,8 @@ class Ease(Scorer):
         warm = np.unique(positives.indices).astype(np.int64)
         if len(warm) > MOST_ITEMS:
             raise InputError(f"{cls.name} would need {4e-9 * len(warm) ** 2:.0f} GB for {len(warm):,} items; use ials")
+        if len(warm) == 0:
+            return cls(config, positives.shape[1], warm, np.zeros((0, 0), dtype=np.float32))
         chosen = positives[:, warm]
         gram = np.asarray((chosen.T @ chosen).toarray(order="F"), dtype=np.float32)
         gram[np.diag_indices_from(gram)] += np.float32(config.strength)

@@ -25,17 +25,23 @@ class Candidates:
     """What several scorers found for n users.
 
     columns: (n, c), -1 where there is none; each item once in a row. scores: (s, n, c), what each scorer gives every
-    candidate, whoever found it. lengths: (n,) the number of items of each history.
+    candidate, whoever found it. lengths: (n,) the number of items of each history. found: (s, n, c) who found it; None
+    when all that are here should be ordered.
     """
 
     columns: Columns
     scores: Floats
     lengths: NDArray[np.int64]
+    found: NDArray[np.bool_] | None = None
 
     @property
     def present(self) -> Present:
         """(n, c) where there is a candidate."""
         return self.columns >= 0
+
+    def present_for(self, places: Sequence[int]) -> Present:
+        """(n, c) where there is one that any of these scorers found."""
+        return self.present if self.found is None else np.logical_or.reduce(self.found[list(places)])
 
 
 @dataclass(frozen=True)
@@ -63,8 +69,8 @@ class Fusion:
         return self.scorers
 
     def fuse(self, candidates: Candidates) -> Floats:
-        """(n, c) the fused score of each candidate, ``-inf`` where there is none."""
-        scores, present = candidates.scores, candidates.present
+        """(n, c) the fused score of each candidate that a scorer with a say found, ``-inf`` elsewhere."""
+        scores, present = candidates.scores, candidates.present_for([self.scorers.index(name) for name in self.used])
         if self.strategy == "weighted":
             return weighted(scores, self.weights, present)
         if self.strategy == "cascade":
@@ -144,4 +150,11 @@ def find_candidates(
         columns = np.sort(np.concatenate([found.columns for found in tops], axis=1), axis=1)
         columns[:, 1:][columns[:, 1:] == columns[:, :-1]] = -1
         picked = np.stack([np.take_along_axis(s, np.maximum(columns, 0), axis=1) for s in scores])
-        yield Candidates(columns, picked, part.counts)
+        yield Candidates(columns, picked, part.counts, np.stack([_among(columns, found.columns) for found in tops]))
+
+
+def _among(columns: Columns, listed: Columns) -> NDArray[np.bool_]:
+    """(n, c) where a column (n, c) stands in the same row of ``listed`` (n, k)."""
+    width = max(int(columns.max(initial=0)), int(listed.max(initial=0))) + 1
+    rows = np.arange(len(columns), dtype=np.int64)[:, None] * width
+    return np.isin(rows + columns, (rows + listed)[listed >= 0]) & (columns >= 0)

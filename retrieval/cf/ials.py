@@ -1,10 +1,9 @@
 """Matrix factorisation of implicit feedback, through the library `implicit`."""
 
 from dataclasses import dataclass
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
-from implicit.cpu.als import AlternatingLeastSquares
 from scipy.sparse import csr_matrix
 from threadpoolctl import threadpool_limits
 
@@ -12,6 +11,9 @@ from retrieval.cf.config import Config, searched
 from retrieval.cf.scorer import Arrays, Scorer, TrainingData
 from retrieval.data.histories import Histories
 from retrieval.ranking import Floats
+
+if TYPE_CHECKING:
+    from implicit.cpu.als import AlternatingLeastSquares
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,9 @@ class Ials(Scorer):
         return cls(config, np.array(arrays["factors"]))
 
 
-def _model(config: IalsConfig, seed: int | None) -> AlternatingLeastSquares:
+def _model(config: IalsConfig, seed: int | None) -> "AlternatingLeastSquares":
+    from implicit.cpu.als import AlternatingLeastSquares  # half a second that other scorers need not wait for
+
     with threadpool_limits(1, "blas"):  # implicit has threads of its own and warns of others
         return AlternatingLeastSquares(
             config.factors, config.regularisation, config.alpha, iterations=config.iterations, random_state=seed

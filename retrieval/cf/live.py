@@ -17,7 +17,7 @@ from retrieval.cf.scorers import load_scorer, save_scorer
 from retrieval.cf.stack import Stack
 from retrieval.data.events import History
 from retrieval.data.histories import Histories, sparse
-from retrieval.errors import ModelError, WorkspaceError, command, first_line
+from retrieval.errors import InputError, ModelError, WorkspaceError, command, first_line
 from retrieval.ranking import Floats, Rankings, order, top
 from retrieval.text.scorers import SoftKnn, SoftKnnConfig
 
@@ -27,7 +27,7 @@ TEXT = SoftKnn.name  # its scores come from the index, so its vectors are not sa
 _CARD = """# Fusion of scorers
 
 Made by `{command}` for this workspace; `config.json` says from what. `whyrec recommend` uses it for whoever has a
-history or names likes. The `.safetensors` files hold what each scorer learnt, `stack.skops` the boosted trees.
+history. The `.safetensors` files hold what each scorer learnt, `stack.skops` the boosted trees.
 """
 
 
@@ -93,6 +93,9 @@ def save_fusion(
 
     ``made`` goes into config.json as it is: command, data, versions, seeds, figures on validation.
     """
+    text = [scorer.config for scorer in scorers if scorer.name == TEXT]
+    if not text:
+        raise ValueError(f"a fusion that serves needs {TEXT}")
     version = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
     described = {name: {k: v for k, v in asdict(f).items() if k != "stack"} for name, f in fusions.items()}
     with atomic_folder(folder / version) as work:
@@ -100,7 +103,6 @@ def save_fusion(
             if scorer.name == TEXT:
                 continue
             save_scorer(scorer, work)
-        text = next(scorer.config for scorer in scorers if scorer.name == TEXT)
         stack = fusions["stacked"].stack if "stacked" in fusions else None
         if stack is not None:
             stack.save(work / "stack.skops")
@@ -110,7 +112,7 @@ def save_fusion(
             "catalog": catalog_fingerprint,
             "best": best,
             "fusions": described,
-            "text": text.to_json(),
+            "text": text[0].to_json(),
             **made,
         }
         (work / "config.json").write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
@@ -147,9 +149,10 @@ def load_fusion(root: Path, wanted: str, items: Sequence[str], catalog_fingerpri
         stack = Stack.load(version / "stack.skops") if name == "stacked" else None
         fusion = _fusion(config["fusions"][name], stack)
         text = SoftKnnConfig.from_json(config["text"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        used = fusion.used
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, InputError) as error:
         raise ModelError(f"{folder} cannot be read ({first_line(error)}); run: {command('tune', root)}") from error
-    scorers = {name: load_scorer(name, version) for name in fusion.used if name != TEXT}
+    scorers = {name: load_scorer(name, version) for name in used if name != TEXT}
     return LiveFusion(fusion, scorers, tuple(sorted(items)), text)
 
 

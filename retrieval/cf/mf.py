@@ -5,7 +5,6 @@ from typing import Self
 
 import numpy as np
 from scipy.sparse import csr_array
-from sklearn.utils.extmath import randomized_svd
 
 from retrieval.cf.config import Config, searched
 from retrieval.cf.scorer import Arrays, Scorer, TrainingData
@@ -41,11 +40,15 @@ class MatrixFactorisation(Scorer):
     @classmethod
     def fit(cls, data: TrainingData, config: MatrixFactorisationConfig) -> Self:
         """Find the space; at most as many dimensions as there are users or items."""
+        from sklearn.utils.extmath import randomized_svd  # takes seconds to import, and serving needs none of it
+
         positives = data.histories.positives(config.positive_from)
         lengths = np.sqrt(np.asarray(positives.sum(axis=0)).ravel())
         scale = np.power(lengths, config.popularity - 1, out=np.zeros_like(lengths), where=lengths > 0)
         scaled = csr_array(positives.multiply(scale[None, :]), dtype=np.float32)
         wanted = min(config.factors, *scaled.shape)
+        if wanted == 0:
+            return cls(config, np.zeros((positives.shape[1], 0), dtype=np.float32))
         _, _, right = randomized_svd(scaled, wanted, n_iter=4, random_state=data.seed)
         return cls(config, np.ascontiguousarray(right.T, dtype=np.float32))
 

@@ -84,8 +84,7 @@ class Scorer(ABC):
         Raises:
             ScoreError: a score is NaN.
         """
-        if len(histories.items) != self.items:
-            raise ValueError(f"{self.name} knows {self.items} items, the histories have {len(histories.items)}")
+        self._check(histories)
         scores = self._score(histories)
         if np.isnan(scores).any():
             raise ScoreError(f"{self.name} gave a score that is not a number")
@@ -115,6 +114,7 @@ class Scorer(ABC):
         candidates: NDArray[np.bool_] | None = None,
     ) -> Top:
         """The same as `recommend`, by column; users are scored in chunks, so memory stays bounded."""
+        self._check(histories)
         excluded = histories.values if exclude is None else exclude
         size = max(1, AT_ONCE // max(1, self.items))
         parts = []
@@ -123,6 +123,10 @@ class Scorer(ABC):
             scores = self._score(histories.take(rows))
             parts.append(top(mask(scores, excluded[rows], candidates), k, self.name))
         return Top(*(np.concatenate([getattr(part, name) for part in parts]) for name in ("columns", "scores")))
+
+    def _check(self, histories: Histories) -> None:
+        if len(histories.items) != self.items:
+            raise ValueError(f"{self.name} knows {self.items} items, the histories have {len(histories.items)}")
 
 
 def mask(scores: Floats, exclude: csr_array, candidates: NDArray[np.bool_] | None) -> Floats:

@@ -13,7 +13,7 @@ from retrieval.cf.item_knn import ItemKnn
 from retrieval.cf.mf import MatrixFactorisation
 from retrieval.cf.popularity import Popularity
 from retrieval.cf.scorer import Scorer
-from retrieval.errors import ModelError, first_line
+from retrieval.errors import InputError, ModelError, first_line
 from retrieval.text.scorers import Cosine, SoftKnn
 
 SCORERS: dict[str, type[Scorer]] = {
@@ -39,5 +39,5 @@ def load_scorer(name: str, folder: Path) -> Scorer:
         kind = SCORERS[description["name"]]
         config = kind.config_type.from_json(description["parameters"])
         return kind.from_arrays(config, description["items"], load_file(folder / f"{name}.safetensors"))
-    except (OSError, ValueError, KeyError, SafetensorError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, InputError, SafetensorError) as error:
         raise ModelError(f"the scorer {name} in {folder} cannot be read ({first_line(error)})") from error
