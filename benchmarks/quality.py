@@ -21,8 +21,8 @@ RUNS = [
     ("movielens-100k", "random", ["--relevant", "any", "--seeds", "3"]),
     ("movielens-small", "temporal", []),
     ("movielens-small", "cold-items", ["--seeds", "3"]),
-    (GAMES, "leave-last", ["--users", "2000", "--trials", "6"]),
-    (GAMES, "cold-items", ["--users", "2000", "--trials", "6"]),
+    (GAMES, "leave-last", ["--users", "2000", "--trials", "3"]),
+    (GAMES, "cold-items", ["--users", "2000", "--trials", "3"]),
 ]
 
 

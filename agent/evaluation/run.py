@@ -1,10 +1,9 @@
 """`whyrec evaluate` from the question to the report."""
 
 import hashlib
-import shutil
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -46,6 +45,15 @@ class Plan:
     data: str = ""
 
 
+@dataclass
+class Account:
+    """What an evaluation remembers beside figures: notes, parameters by seed, and the files of what was measured."""
+
+    notes: list[str] = field(default_factory=list)
+    parameters: dict[str, Any] = field(default_factory=dict)
+    parts: list[Path] = field(default_factory=list)
+
+
 class Evaluation:
     """Measures systems on the seeds of a split; what is measured is kept until the report is whole."""
 
@@ -62,8 +70,7 @@ class Evaluation:
         self._models = models
         self._plan = plan
         self._watch = watch
-        self._notes: list[str] = []
-        self._parameters: dict[str, Any] = {}
+        self._account = Account()
 
     def run(self, command: str) -> dict[str, Any]:
         """Measure everything and give the report.
@@ -86,7 +93,8 @@ class Evaluation:
 
     def finish(self) -> None:
         """Forget what was kept for a run that is interrupted."""
-        shutil.rmtree(self._kept, ignore_errors=True)
+        for path in self._account.parts:
+            path.unlink(missing_ok=True)
 
     @property
     def _kept(self) -> Path:
@@ -113,12 +121,12 @@ class Evaluation:
                 "evaluated": int((~np.isnan(figures)).sum()),
                 "without relevant items": int(np.isnan(figures).sum()),
             },
-            "parameters": self._parameters,
-            "notes": list(dict.fromkeys(self._notes)),
+            "parameters": self._account.parameters,
+            "notes": self._account.notes,
         }
 
     def _study(self, study: Study) -> list[Measured]:
-        return SeedRun(study, self._plan, self._watch, self._kept, self._notes, self._parameters).measured()
+        return SeedRun(study, self._plan, self._watch, self._kept, self._account).measured()
 
     def _report(self, studies: Sequence[Study], runs: dict[str, list[Measured]], command: str) -> dict[str, Any]:
         self._watch.start("Bootstrap", len(runs) + 1)
@@ -139,15 +147,12 @@ class Evaluation:
 class SeedRun:
     """One seed of an evaluation."""
 
-    def __init__(
-        self, study: Study, plan: Plan, watch: Watch, kept: Path, notes: list[str], parameters: dict[str, Any]
-    ):
+    def __init__(self, study: Study, plan: Plan, watch: Watch, kept: Path, account: Account):
         self._study = study
         self._plan = plan
         self._watch = watch
         self._kept = kept
-        self._notes = notes
-        self._parameters = parameters
+        self._account = account
         self._fitted: dict[str, Scorer] = {}
         self._fusions: Fusions | None = None
 
@@ -186,15 +191,17 @@ class SeedRun:
                     raise
                 self._leave_out(name, str(error))
             self._watch.advance(self._plan.trials - steps[0])
-        self._parameters[str(self._study.seed)] = {name: dict(found.parameters) for name, found in winners.items()}
+        self._account.parameters[str(self._study.seed)] = {
+            name: dict(found.parameters) for name, found in winners.items()
+        }
         return winners
 
     def _leave_out(self, name: str, why: str) -> None:
         if name in self._plan.systems:
             raise InputError(f"{name} cannot be measured: {why}")
         message = f"{name} is left out: {why}"
-        if message not in self._notes:
-            self._notes.append(message)
+        if message not in self._account.notes:
+            self._account.notes.append(message)
             self._watch.note(message)
 
     def _surroundings(self) -> Surroundings:
@@ -217,6 +224,7 @@ class SeedRun:
         state = (study.fingerprint, self._plan.question, self._plan.trials, needed, version("whyrec"))
         key = hashlib.sha256(repr(state).encode()).hexdigest()[:16]
         path = self._kept / f"{study.name}-{study.seed}-{name}-{key}.npz"
+        self._account.parts.append(path)
         self._watch.start(f"{name} (seed {study.seed})", len(around.task.histories))
         if path.is_file():
             self._watch.note(f"{name} (seed {study.seed}) was measured before the interruption")
@@ -245,7 +253,7 @@ class SeedRun:
         if self._fusions is None:
             self._fusions = find_fusions(study, chosen)
             described = {strategy: self._fusions.constants(strategy) for strategy in STRATEGIES}
-            self._parameters[str(study.seed)] |= described | {SERVED: self._fusions.best}
+            self._account.parameters[str(study.seed)] |= described | {SERVED: self._fusions.best}
         for winner in chosen:
             if winner.scorer not in self._fitted:
                 self._fitted[winner.scorer] = winner.fit(study, "test")
