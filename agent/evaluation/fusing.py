@@ -1,7 +1,7 @@
 """Find out on validation how scorers are best put together."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,13 +12,14 @@ from agent.evaluation.output import versions
 from agent.evaluation.study import Study
 from agent.evaluation.tuning import PLACES, Tuned, mean_ndcg
 from agent.evaluation.watch import Watch
-from retrieval.cf.fused import POOL, STRATEGIES, Candidates, Fusion, Strategy, best_of, find_candidates
+from retrieval.cf.fused import POOL, STRATEGIES, Candidates, Fusion, Strategy, find_candidates
 from retrieval.cf.live import save_fusion
 from retrieval.cf.scorer import Scorer
 from retrieval.cf.scorers import SCORERS
 from retrieval.cf.stack import Stack
 from retrieval.data.splits import Task
 from retrieval.metrics import find_hits, ranking_metrics
+from retrieval.ranking import top
 
 FUSED = ("soft-knn", "popularity", "item-knn", "mf", "ease", "ials")
 USERS = 1_000  # whose lists the constants are chosen on
@@ -69,9 +70,7 @@ class Lists:
 
     def ndcg(self, fusion: Fusion) -> float:
         """NDCG@10 of the fused lists."""
-        places = np.arange(self.relevant.shape[1], dtype=np.int64)[None, :].repeat(len(self.relevant), axis=0)
-        by_place = replace(self.candidates, columns=np.where(self.candidates.present, places, -1))
-        found = best_of(by_place, fusion.fuse(self.candidates), PLACES)
+        found = top(fusion.fuse(self.candidates), PLACES, "fusion")  # places in a list go by column, so do ties
         hits = np.take_along_axis(self.relevant, np.maximum(found.columns, 0), axis=1) & (found.columns >= 0)
         return float(np.nanmean(ranking_metrics(hits, self.counts, PLACES)["ndcg"]))
 
