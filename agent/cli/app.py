@@ -21,8 +21,7 @@ class _Group(TyperGroup):
             complain(str(error))
             raise typer.Exit(1) from error
         except KeyboardInterrupt:
-            complain("interrupted; what was finished is kept, and the command can be given again")
-            raise typer.Exit(INTERRUPTED) from None
+            raise _interrupted() from None
         except OSError as error:
             if error.errno == errno.EPIPE:
                 # The reader went away, as with `| head`; nothing more can be said on this pipe.
@@ -33,8 +32,15 @@ class _Group(TyperGroup):
         except BaseException as error:
             if type(error).__name__ != "PanicException":  # a crash in the Rust part of a library
                 raise
+            if "KeyboardInterrupt" in f"{error} {error.__cause__!r} {error.__context__!r}":  # Ctrl-C while it ran
+                raise _interrupted() from None
             complain(f"a library failed on these data, which may be damaged: {error}")
             raise typer.Exit(1) from error
+
+
+def _interrupted() -> typer.Exit:
+    complain("interrupted; what was finished is kept, and the command can be given again")
+    return typer.Exit(INTERRUPTED)
 
 
 app = typer.Typer(

@@ -79,9 +79,12 @@ def evaluate(
     opened = open_workspace(workspace)
     if out is not None and out.exists():
         raise typer.BadParameter(f"{out} exists already; name a new folder with --out")
+    names = tuple(dict.fromkeys(part.strip() for part in systems.split(",") if part.strip()))
+    if not names:
+        raise typer.BadParameter("--systems names none; write all, or names divided by commas")
     plan = Plan(
         Question(split.value if split else None, relevant.value, users),
-        () if systems == "all" else tuple(dict.fromkeys(part.strip() for part in systems.split(",") if part.strip())),
+        () if names == ("all",) else names,
         seeds,
         trials,
         reference,
@@ -90,7 +93,7 @@ def evaluate(
     with opened.workspace.writing(), Steps() as watch:
         evaluation = Evaluation(opened.workspace, opened.settings, Models(opened.settings), plan, watch)
         report = evaluation.run(shlex.join(["whyrec", *sys.argv[1:]]))
-        folder = out or opened.workspace.root / "reports" / datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
+        folder = out or opened.workspace.root / "reports" / datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
         _write(folder, report)
         evaluation.finish()
     print_rows(report["rows"], form, as_table(report))
@@ -120,7 +123,7 @@ def as_table(report: dict[str, Any]) -> Table:
         if row["stratum"] == "all" and row["seed"] is None
     }
     for metric, k in SHOWN:
-        table.add_column("ms" if metric == "latency-p50" else f"{metric}@{k}", justify="right")
+        table.add_column("ms" if metric == "latency-p50" else f"{metric}@{k}", justify="right", overflow="fold")
     systems = list(dict.fromkeys(row["system"] for row in report["rows"]))
     for system in sorted(systems, key=lambda s: -(figures[s, *SHOWN[0]]["mean"] or 0)):
         cells = [_cell(figures.get((system, metric, k)), metric) for metric, k in SHOWN]

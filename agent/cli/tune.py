@@ -46,7 +46,7 @@ def tune(
     from agent.evaluation.tuning import tuned
     from agent.models import Models
     from retrieval.cf.scorers import SCORERS
-    from retrieval.errors import InputError
+    from retrieval.errors import InputError, command
 
     wanted = list(dict.fromkeys(scorers or [FUSION]))
     unknown = [name for name in wanted if name not in (*SCORERS, FUSION)]
@@ -57,7 +57,7 @@ def tune(
     question = Question(split.value if split else None, relevant.value)
     study = Study(opened.workspace, opened.settings, Models(opened.settings), question, seed)
     if FUSION in wanted and not study.has_text:
-        raise InputError("a fusion needs the items' text; run: whyrec index")
+        raise InputError(f"a fusion needs the items' text; run: {command('index', workspace)}")
     with opened.workspace.writing(), Steps() as watch:
         winners: list[Tuned] = []
         for name in names:
@@ -65,18 +65,9 @@ def tune(
             winners.append(tuned(study, name, trials, watch.advance))
         rows = [as_row(found) for found in winners]
         if FUSION in wanted:
-            fusions = make_live(
-                study, [w for w in winners if w.scorer in FUSED], shlex.join(["whyrec", *sys.argv[1:]]), watch
-            )
-            rows += [
-                {
-                    "scorer": name,
-                    "metric": "ndcg@10",
-                    "validation": round(value, 4),
-                    "parameters": fusions.constants(name),
-                }
-                for name, value in fusions.values.items()
-            ]
+            command_line = shlex.join(["whyrec", *sys.argv[1:]])
+            fusions = make_live(study, [found for found in winners if found.scorer in FUSED], command_line, watch)
+            rows += [fusion_row(fusions, name) for name in fusions.values]
     print_rows(rows, form, as_table(rows))
     if FUSION in wanted:
         say(f"Live: {fusions.best} of {', '.join(fusions.strategies[fusions.best].used)}; whyrec recommend uses it now")

@@ -18,6 +18,7 @@ from retrieval.cf.scorer import Scorer
 from retrieval.cf.scorers import SCORERS
 from retrieval.cf.stack import Stack
 from retrieval.data.splits import Task
+from retrieval.errors import SplitError
 from retrieval.metrics import find_hits, ranking_metrics
 from retrieval.ranking import top
 
@@ -89,6 +90,11 @@ def find_fusions(study: Study, winners: Sequence[Tuned], progress: Callable[[], 
         progress()
     task = study.task("validation").sample(USERS, study.seed)
     lists = validation_lists(study, task, scorers)
+    if len(lists.counts) == 1:
+        raise SplitError(
+            f"the split {study.name!r} leaves one user to validate on, and a fusion needs two: one half of them to "
+            "choose its constants on, one to judge them; choose another with --split"
+        )
     names = tuple(scorer.name for scorer in scorers)
     singles = {
         scorer.name: mean_ndcg(scorer.top(task.histories, PLACES, candidates=task.candidates).columns, study, task)

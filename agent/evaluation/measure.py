@@ -179,7 +179,8 @@ def _add_ranking(found: Measured, columns: Columns, around: Surroundings) -> Non
 
 def _add_beyond(found: Measured, columns: Columns, around: Surroundings) -> None:
     task = around.task
-    rankable = len(task.items) if task.candidates is None else int(task.candidates.sum())
+    rankable = np.ones(len(task.items), dtype=np.bool_) if task.candidates is None else task.candidates
+    place = np.cumsum(rankable) - 1  # among the items that can be listed at all
     for k in PLACES:
         first = columns[:, :k]
         figures = {
@@ -191,8 +192,9 @@ def _add_beyond(found: Measured, columns: Columns, around: Surroundings) -> None
         if around.genres is not None:
             figures["miscalibration"] = metrics.miscalibration(first, task.histories.values, around.genres)
         found.by_user |= {Key("all", name, k): values for name, values in figures.items()}
-        found.totals[Key("all", "coverage", k)] = metrics.coverage(first, rankable)
-        found.totals[Key("all", "gini", k)] = metrics.gini(first, rankable)
+        places = np.where(first >= 0, place[first], -1)
+        found.totals[Key("all", "coverage", k)] = metrics.coverage(places, int(rankable.sum()))
+        found.totals[Key("all", "gini", k)] = metrics.gini(places, int(rankable.sum()))
 
 
 def _add_predictions(

@@ -79,7 +79,10 @@ class Rows:
         resampled: Figures,
         column: Mapping[Key, int],
     ) -> list[Row]:
-        """For each way of grouping users, the highest minus the lowest group mean of NDCG@10."""
+        """For each way of grouping users, the highest minus the lowest group mean of NDCG@10.
+
+        The interval is of the difference between these two groups.
+        """
         groups: dict[str, list[Key]] = {}
         for key in figures:
             name = key.stratum.partition("=")[0]
@@ -88,8 +91,9 @@ class Rows:
         rows = []
         for name, keys in groups.items():
             if len(keys) > 1:
-                gap = float(np.ptp([_mean(figures[key]) for key in keys]))
-                spread = np.ptp(resampled[:, [column[key] for key in keys]], axis=1)
+                means = [_mean(figures[key]) for key in keys]
+                high, low = (column[keys[int(find(means))]] for find in (np.argmax, np.argmin))
+                gap, spread = float(np.ptp(means)), resampled[:, high] - resampled[:, low]
                 users = int((~np.isnan(np.stack([figures[key] for key in keys]))).any(axis=0).sum())
                 rows.append(self._row(run, seed, Key(name, "ndcg-gap", 10), gap, *interval(spread), users))
         return rows

@@ -1,6 +1,7 @@
 """`whyrec evaluate` from the question to the report."""
 
 import hashlib
+import json
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -22,12 +23,13 @@ from agent.evaluation.tuning import TRIALS, Tuned, tuned
 from agent.evaluation.watch import Watch
 from agent.models import Models
 from agent.settings import Settings
+from retrieval.artefacts import file_fingerprint, write_text
 from retrieval.cf.fused import STRATEGIES, Fused
 from retrieval.cf.live import TEXT, LiveFusion
 from retrieval.cf.scorer import Scorer
 from retrieval.cf.scorers import SCORERS
 from retrieval.data.workspace import Workspace
-from retrieval.errors import InputError
+from retrieval.errors import InputError, command
 
 SERVED = "fused"
 SYSTEMS = (*SCORERS, *STRATEGIES, SERVED)
@@ -89,6 +91,8 @@ class Evaluation:
         runs = {name: found for name, found in runs.items() if len(found) == self._plan.seeds}
         if not runs:
             raise InputError("no system can be measured on these data")
+        if self._plan.reference and self._plan.reference not in runs:
+            raise InputError(f"the reference {self._plan.reference!r} cannot be measured on these data")
         return self._report(studies, runs, command)
 
     def finish(self) -> None:
@@ -168,7 +172,7 @@ class SeedRun:
             if name in SCORERS and name not in winners:
                 continue
             if name == SERVED and not study.has_text:
-                self._leave_out(name, "it needs an index; run: whyrec index")
+                self._leave_out(name, f"it needs an index; run: {command('index', study.workspace.root)}")
                 continue
             found.append(self._one(name, winners, around))
         return found
@@ -221,13 +225,18 @@ class SeedRun:
         """Measure one system, or read what an interrupted run has measured."""
         study = self._study
         needed = {n: winners[n].parameters for n in (winners if name not in SCORERS else [name])}
-        state = (study.fingerprint, self._plan.question, self._plan.trials, needed, version("whyrec"))
+        people = study.workspace.users_path
+        known = file_fingerprint([people]) if people.exists() else ""
+        state = (study.fingerprint, known, self._plan.question, self._plan.trials, needed, version("whyrec"))
         key = hashlib.sha256(repr(state).encode()).hexdigest()[:16]
         path = self._kept / f"{study.name}-{study.seed}-{name}-{key}.npz"
-        self._account.parts.append(path)
+        constants = self._kept / f"{study.name}-{study.seed}-constants-{key}.json"
+        self._account.parts += [path, constants]
         self._watch.start(f"{name} (seed {study.seed})", len(around.task.histories))
         if path.is_file():
             self._watch.note(f"{name} (seed {study.seed}) was measured before the interruption")
+            if name not in SCORERS:
+                self._remember(json.loads(constants.read_text(encoding="utf-8")))
             return Measured.load(path)
         totals: dict[Key, float] = {}
         with peak_memory(totals):
@@ -239,6 +248,8 @@ class SeedRun:
             found = replace(measure(system, around, study.seed, threshold, self._watch.advance), system=name)
         found.totals |= totals
         path.parent.mkdir(parents=True, exist_ok=True)
+        if self._fusions is not None and name not in SCORERS:
+            write_text(constants, json.dumps(self._constants(self._fusions)))
         found.save(path)
         return found
 
@@ -252,8 +263,7 @@ class SeedRun:
         chosen = [winners[n] for n in FUSED if n in winners]
         if self._fusions is None:
             self._fusions = find_fusions(study, chosen)
-            described = {strategy: self._fusions.constants(strategy) for strategy in STRATEGIES}
-            self._account.parameters[str(study.seed)] |= described | {SERVED: self._fusions.best}
+            self._remember(self._constants(self._fusions))
         for winner in chosen:
             if winner.scorer not in self._fitted:
                 self._fitted[winner.scorer] = winner.fit(study, "test")
@@ -266,3 +276,11 @@ class SeedRun:
         text = self._fitted[TEXT].config
         live = LiveFusion(fusion, others, tuple(sorted(study.workspace.catalog.ids)), text)
         return Served(SERVED, study, live)
+
+    @staticmethod
+    def _constants(fusions: Fusions) -> dict[str, Any]:
+        """What was chosen for each strategy, and which of them serves."""
+        return {**{strategy: fusions.constants(strategy) for strategy in STRATEGIES}, SERVED: fusions.best}
+
+    def _remember(self, constants: dict[str, Any]) -> None:
+        self._account.parameters[str(self._study.seed)] |= constants

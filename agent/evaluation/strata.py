@@ -65,13 +65,14 @@ def _by_attribute(histories: Histories, attributes: pl.DataFrame) -> dict[str, M
 
 
 def _quarters(column: pl.Series) -> pl.Series:
-    ends = sorted({float(column.quantile(share)) for share in (0.25, 0.5, 0.75)})  # type: ignore[arg-type]
-    labels = [
-        f"up to {ends[0]:g}",
-        *(f"{a:g} to {b:g}" for a, b in pairwise(ends)),
-        f"over {ends[-1]:g}",
-    ]
-    return column.cut(ends, labels=labels).cast(pl.String)
+    """Which quarter of the known numbers each falls into, as words; missing ones stay missing."""
+    numbers = column.cast(pl.Float64).to_numpy()
+    ends = np.unique(np.nanquantile(numbers, (0.25, 0.5, 0.75)))
+    labels = [f"up to {ends[0]:g}", *(f"{a:g} to {b:g}" for a, b in pairwise(ends)), f"over {ends[-1]:g}"]
+    places = np.searchsorted(ends, numbers)
+    return pl.Series(
+        [None if np.isnan(n) else labels[p] for n, p in zip(numbers, places, strict=True)], dtype=pl.String
+    )
 
 
 def genres(catalog: Catalog, items: tuple[str, ...]) -> csr_array | None:

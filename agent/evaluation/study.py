@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
+import polars as pl
 from scipy.sparse import csr_array
 
 from agent.models import Models
@@ -13,7 +14,7 @@ from agent.settings import Settings
 from retrieval.artefacts import atomic_folder
 from retrieval.cf.scorer import TrainingData
 from retrieval.data.histories import Histories
-from retrieval.data.splits import Split, Stage, Task, default_split, make_split
+from retrieval.data.splits import PARTS, Split, Stage, Task, default_split, make_split
 from retrieval.data.workspace import Workspace
 from retrieval.ranking import Floats
 from retrieval.text.index import open_index
@@ -68,8 +69,9 @@ class Study:
     @cached_property
     def fingerprint(self) -> str:
         """16 hexadecimal digits of the split, of the items' text and of what counts as relevant."""
-        text = self.models.encoder_fingerprint + self.workspace.catalog_fingerprint if self.has_text else ""
-        parts = (self.split.fingerprint, text, self.question.relevant, self.settings.events.liked_from)
+        text = self.models.encoder_fingerprint if self.has_text else ""
+        data = (self.split.fingerprint, self.workspace.catalog_fingerprint, text)
+        parts = (*data, self.question.relevant, self.settings.events.liked_from)
         return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
     @property
@@ -78,9 +80,11 @@ class Study:
         return self.settings.events.liked_from if self.question.relevant == "liked" else None
 
     def task(self, stage: Stage) -> Task:
-        """What to learn from and what to predict, for at most as many users as are asked for."""
+        """What to learn from and what to predict; in the test for at most as many users as are asked for."""
         task = self._tasks(stage)
-        return task if self.question.users is None else task.sample(self.question.users, self.seed)
+        if stage == "validation" or self.question.users is None:
+            return task
+        return task.sample(self.question.users, self.seed)
 
     def _tasks(self, stage: Stage) -> Task:
         return self._validation if stage == "validation" else self._test
@@ -123,7 +127,7 @@ class Study:
 
     @cached_property
     def value_matters(self) -> bool:
-        """Whether some events count as liked and others do not."""
-        values = self.split.events["value"]
+        """Whether some events before the test count as liked and others do not."""
+        values = self.split.events.filter(pl.col("part").is_in(PARTS[:3]))["value"]
         threshold = self.settings.events.liked_from
         return bool((values >= threshold).any() and (values < threshold).any())

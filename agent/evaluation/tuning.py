@@ -128,13 +128,11 @@ def _search(study: Study, name: str, trials: int, progress: Callable[[], None]) 
         progress()
         return sign * value
 
-    sampler: optuna.samplers.BaseSampler = optuna.samplers.TPESampler(seed=study.seed)
-    if not ranges:
-        sampler = optuna.samplers.GridSampler({"positive_from": choices}, seed=study.seed)
-    search = optuna.create_study(direction="maximize", sampler=sampler)
-    if ranges:  # the defaults first: tuned is never worse than they on validation
-        defaults = kind.config_type()
-        search.enqueue_trial({"positive_from": choices[-1], **{name: getattr(defaults, name) for name in ranges}})
+    # The defaults first: tuned is never worse than they on validation. Without ranges, the choices are all there is.
+    defaults = {name: getattr(kind.config_type(), name) for name in ranges}
+    search = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=study.seed))
+    for choice in choices[-1:] if ranges else choices[::-1]:
+        search.enqueue_trial({"positive_from": choice, **defaults})
     search.optimize(objective, n_trials=_wanted(study, name, trials))
     winner = done[search.best_trial.number]
     threshold = _threshold(best[0], study, task)

@@ -44,13 +44,14 @@ class MatrixFactorisation(Scorer):
 
         positives = data.histories.positives(config.positive_from)
         lengths = np.sqrt(np.asarray(positives.sum(axis=0)).ravel())
-        scale = np.power(lengths, config.popularity - 1, out=np.zeros_like(lengths), where=lengths > 0)
-        scaled = csr_array(positives.multiply(scale[None, :]), dtype=np.float32)
+        warm = np.flatnonzero(lengths)  # of the others an SVD would only give rounding noise
+        scaled = csr_array(positives[:, warm].multiply(lengths[warm][None, :] ** (config.popularity - 1)))
         wanted = min(config.factors, *scaled.shape)
-        if wanted == 0:
-            return cls(config, np.zeros((positives.shape[1], 0), dtype=np.float32))
-        _, _, right = randomized_svd(scaled, wanted, n_iter=4, random_state=data.seed)
-        return cls(config, np.ascontiguousarray(right.T, dtype=np.float32))
+        factors = np.zeros((positives.shape[1], wanted), dtype=np.float32)
+        if wanted > 0:
+            _, _, right = randomized_svd(scaled.astype(np.float32), wanted, n_iter=4, random_state=data.seed)
+            factors[warm] = right.T
+        return cls(config, factors)
 
     def _score(self, histories: Histories) -> Floats:
         users = histories.positives(self.config.positive_from) @ self._factors  # (n, d)
