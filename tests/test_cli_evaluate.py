@@ -52,7 +52,7 @@ def test_evaluate_prints_a_table_and_writes_the_report(folder):
     result = whyrec(*SMALL, "--name", "stories", cwd=folder)
     assert result.returncode == 0, result.stderr
     lines = result.stdout.splitlines()
-    assert lines[0].split() == ["system", "ndcg@10", "recall@10", "mrr@10", "coverage@10", "ms"]
+    assert lines[0].split() == ["system", "ndcg@10", "95", "%", "recall@10", "mrr@10", "coverage@10", "ms"]
     assert sorted(line.split()[0] for line in lines[1:]) == ["item-knn", "popularity"]
     assert_plain(result.stdout + result.stderr)
     (made,) = (folder / "ws" / "reports").glob("[!.]*")

@@ -16,7 +16,6 @@ from agent.settings import EventSettings
 from retrieval.cf.fused import STRATEGIES
 from retrieval.data.workspace import Workspace
 from retrieval.errors import InputError, SplitError
-from retrieval.fusion import ranks
 
 TIMINGS = ("training", "peak-memory", "latency-p50", "latency-p95")
 CHEAP = ("popularity", "item-knn", "ease")
@@ -89,6 +88,7 @@ def test_every_split_measures_every_system_and_what_serves_is_what_was_chosen(wo
         place = ("", "all", metric, 10, None)
         assert served[place][0] == pytest.approx(library[place][0], rel=1e-4), (chosen, metric)
     others = [s for s in systems(report) if s not in ("fused", chosen)]
+    place = ("", "all", "ndcg", 10, None)
     assert any(figures(report, s)[place] != library[place] for s in others)
 
 
@@ -96,8 +96,8 @@ def test_ranks_are_not_made_of_rounding_where_there_are_fewer_items_than_factors
     few = events().filter(pl.col("item_id").str.slice(-2) < "12")
     study = study_of(make_world(tmp_path / "few", few, index=False), "leave-last")
     scorer, histories = tuned(study, "mf", 1).fit(study, "test"), study.task("test").histories
-    together = ranks(scorer.score(histories))
-    alone = [ranks(scorer.score(histories.take(slice(row, row + 1))))[0] for row in range(len(histories))]
+    together = scorer.top(histories, 80).columns
+    alone = [scorer.top(histories.take(slice(row, row + 1)), 80).columns[0] for row in range(len(histories))]
     np.testing.assert_array_equal(together, alone)
 
 

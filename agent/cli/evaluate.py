@@ -1,6 +1,7 @@
 """`whyrec evaluate`."""
 
 import shlex
+import shutil
 import sys
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -15,6 +16,7 @@ from agent.cli.console import Format, Steps, print_rows, say
 from agent.cli.options import DEFAULT_WORKSPACE, FormatOption, WorkspaceOption, open_workspace
 
 PROVEN = 0.05
+WIDE = 80  # characters that all columns need
 SHOWN = (("ndcg", 10), ("recall", 10), ("mrr", 10), ("coverage", 10), ("latency-p50", 10))
 
 
@@ -114,30 +116,32 @@ def _write(folder: Path, report: dict[str, Any]) -> None:
 
 
 def as_table(report: dict[str, Any]) -> Table:
-    """The overall figures, best first, with their intervals."""
+    """The overall figures, best first; on a narrow terminal only the first of them, with its interval."""
+    shown = SHOWN if shutil.get_terminal_size().columns >= WIDE else SHOWN[:1]
     table = Table(box=None, pad_edge=False)
-    table.add_column("system", overflow="fold", style="bold")
+    table.add_column("system", no_wrap=True, style="bold")
+    for place, (metric, k) in enumerate(shown):
+        table.add_column("ms" if metric == "latency-p50" else f"{metric}@{k}", justify="right", no_wrap=True)
+        if place == 0:
+            table.add_column("95 %", justify="right", no_wrap=True)
     figures = {
         (row["system"], row["metric"], row["k"]): row
         for row in report["rows"]
         if row["stratum"] == "all" and row["seed"] is None
     }
-    for metric, k in SHOWN:
-        table.add_column("ms" if metric == "latency-p50" else f"{metric}@{k}", justify="right", overflow="fold")
     systems = list(dict.fromkeys(row["system"] for row in report["rows"]))
     for system in sorted(systems, key=lambda s: -(figures[s, *SHOWN[0]]["mean"] or 0)):
-        cells = [_cell(figures.get((system, metric, k)), metric) for metric, k in SHOWN]
-        table.add_row(Text(system), *map(Text, cells))
+        first = figures[system, *SHOWN[0]]
+        interval = "" if first["low"] is None else f"{first['low']:.3f} to {first['high']:.3f}"
+        cells = [_cell(figures.get((system, metric, k)), metric) for metric, k in shown]
+        table.add_row(*map(Text, (system, cells[0], interval, *cells[1:])))
     return table
 
 
 def _cell(row: dict[str, Any] | None, metric: str) -> str:
     if row is None or row["mean"] is None:
         return "-"
-    if metric == "latency-p50":
-        return f"{row['mean']:.1f}"
-    figure = f"{row['mean']:.3f}"
-    return figure if row["low"] is None else f"{figure} [{row['low']:.3f}, {row['high']:.3f}]"
+    return f"{row['mean']:.1f}" if metric == "latency-p50" else f"{row['mean']:.3f}"
 
 
 def _say_whether_proven(report: dict[str, Any]) -> None:
@@ -146,7 +150,7 @@ def _say_whether_proven(report: dict[str, Any]) -> None:
     say(
         f"{users['evaluated']:,} users"
         + (f"; {left_out:,} left out: no relevant item is held out of them" if left_out else "")
-        + "; in brackets 95 % intervals"
+        + "; 95 %: bootstrap intervals"
     )
     compared = [c for c in report["comparisons"] if c["metric"] == "ndcg" and c["p_holm"] is not None]
     if compared:

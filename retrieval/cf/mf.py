@@ -11,6 +11,8 @@ from retrieval.cf.scorer import Arrays, Scorer, TrainingData
 from retrieval.data.histories import Histories
 from retrieval.ranking import Floats
 
+ROUNDING = 1e-5  # of the greatest score, where single precision ends
+
 
 @dataclass(frozen=True)
 class MatrixFactorisationConfig(Config):
@@ -55,7 +57,10 @@ class MatrixFactorisation(Scorer):
 
     def _score(self, histories: Histories) -> Floats:
         users = histories.positives(self.config.positive_from) @ self._factors  # (n, d)
-        return np.asarray(users @ self._factors.T, dtype=np.float32)
+        scores = np.asarray(users @ self._factors.T, dtype=np.float32)
+        # With about as many factors as items the history is given back, and all else is rounding: nothing to rank by.
+        scores[np.abs(scores) < ROUNDING * np.abs(scores).max(axis=1, initial=0, keepdims=True)] = 0
+        return scores
 
     def arrays(self) -> Arrays:
         """factors: (m, d)."""
