@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 import psutil
@@ -15,35 +15,14 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from retrieval import metrics
-from retrieval.cf.scorer import AT_ONCE, Scorer, mask
-from retrieval.data.histories import Histories
+from retrieval.cf.scorer import AT_ONCE, Scorer, System, mask
 from retrieval.data.splits import Task
 from retrieval.metrics import Figures
-from retrieval.ranking import Columns, Floats, Top, top
+from retrieval.ranking import Columns, Floats, top
 
 PLACES = (5, 10, 20)
 TIMED_USERS = 50
 STRATUM_METRICS = ("ndcg", "recall")
-
-
-class System(Protocol):
-    """What can be evaluated: anything that makes lists from histories."""
-
-    @property
-    def name(self) -> str:
-        """A short, stable name."""
-        ...
-
-    def top(
-        self,
-        histories: Histories,
-        k: int,
-        *,
-        exclude: csr_array | None = None,
-        candidates: NDArray[np.bool_] | None = None,
-    ) -> Top:
-        """As `Scorer.top`."""
-        ...
 
 
 class Key(NamedTuple):

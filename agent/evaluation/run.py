@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from agent.evaluation.fusing import FUSED, Fusions, find_fusions
-from agent.evaluation.measure import Key, Measured, Surroundings, System, measure, peak_memory
+from agent.evaluation.measure import Key, Measured, Surroundings, measure, peak_memory
 from agent.evaluation.output import machine, versions
 from agent.evaluation.report import PRIMARY, Row, Rows, comparisons, pooled
 from agent.evaluation.served import Served
@@ -26,7 +26,7 @@ from agent.settings import Settings
 from retrieval.artefacts import file_fingerprint, write_text
 from retrieval.cf.fused import STRATEGIES, Fused
 from retrieval.cf.live import TEXT, LiveFusion
-from retrieval.cf.scorer import Scorer
+from retrieval.cf.scorer import Scorer, System
 from retrieval.cf.scorers import SCORERS
 from retrieval.data.workspace import Workspace
 from retrieval.errors import InputError, command

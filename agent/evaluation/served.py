@@ -8,12 +8,13 @@ from agent.evaluation.study import Study
 from agent.recommender import Recommender
 from agent.request import Request
 from retrieval.cf.live import LiveFusion
+from retrieval.cf.scorer import System
 from retrieval.data.events import History
 from retrieval.data.histories import Histories
 from retrieval.ranking import Top
 
 
-class Served:
+class Served(System):
     """Asks the `Recommender` user by user, with a fusion whose scorers have seen the training part alone."""
 
     def __init__(self, name: str, study: Study, live: LiveFusion | None):
@@ -28,7 +29,7 @@ class Served:
         exclude: csr_array | None = None,
         candidates: NDArray[np.bool_] | None = None,
     ) -> Top:
-        """As `Scorer.top`; what a user had is excluded by the recommender itself."""
+        """As `System.top`; what a user had is excluded by the recommender itself."""
         if exclude is not None:
             raise ValueError("the recommender excludes the history and nothing else")
         items = histories.items

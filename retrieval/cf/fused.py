@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from retrieval.cf.scorer import AT_ONCE, Scorer, mask
+from retrieval.cf.scorer import AT_ONCE, Scorer, System, mask
 from retrieval.cf.stack import Stack
 from retrieval.data.histories import Histories
 from retrieval.errors import ModelError
 from retrieval.fusion import Present, borda, cascade, rrf, weighted
-from retrieval.ranking import Columns, Floats, Rankings, Top, top
+from retrieval.ranking import Columns, Floats, Top, top
 
 Strategy = Literal["weighted", "cascade", "borda", "rrf", "stacked"]
 STRATEGIES: tuple[Strategy, ...] = ("weighted", "cascade", "borda", "rrf", "stacked")
@@ -83,7 +83,7 @@ class Fusion:
         return (borda if self.strategy == "borda" else rrf)(scores, present)
 
 
-class Fused:
+class Fused(System):
     """Finds candidates with each scorer and orders them by a `Fusion`."""
 
     def __init__(self, fusion: Fusion, scorers: Sequence[Scorer], pool: int = POOL):
@@ -94,17 +94,6 @@ class Fused:
         self._scorers = scorers
         self._pool = pool
 
-    def recommend(
-        self,
-        histories: Histories,
-        k: int,
-        *,
-        exclude: csr_array | None = None,
-        candidates: NDArray[np.bool_] | None = None,
-    ) -> Rankings:
-        """The k best items for each user, as `Scorer.recommend`."""
-        return self.top(histories, k, exclude=exclude, candidates=candidates).rankings(histories.items)
-
     def top(
         self,
         histories: Histories,
@@ -113,7 +102,7 @@ class Fused:
         exclude: csr_array | None = None,
         candidates: NDArray[np.bool_] | None = None,
     ) -> Top:
-        """The same by column."""
+        """As `recommend`, by column."""
         found = find_candidates(self._scorers, histories, max(k, self._pool), exclude, candidates)
         parts = [best_of(part, self.fusion.fuse(part), k) for part in found]
         if not parts:

@@ -42,13 +42,44 @@ class TrainingData:
         return self.vectors
 
 
-class Scorer(ABC):
+class System(ABC):
+    """Anything that makes lists of items from histories."""
+
+    name: str
+
+    @abstractmethod
+    def top(
+        self,
+        histories: Histories,
+        k: int,
+        *,
+        exclude: csr_array | None = None,
+        candidates: NDArray[np.bool_] | None = None,
+    ) -> Top:
+        """As `recommend`, by column."""
+
+    def recommend(
+        self,
+        histories: Histories,
+        k: int,
+        *,
+        exclude: csr_array | None = None,
+        candidates: NDArray[np.bool_] | None = None,
+    ) -> Rankings:
+        """The k best items for each user, best first.
+
+        exclude: (n, m) items that must not be listed have an entry; by default those of the histories. candidates:
+        (m,) the items that may be listed at all.
+        """
+        return self.top(histories, k, exclude=exclude, candidates=candidates).rankings(histories.items)
+
+
+class Scorer(System):
     """Scores every item for users whom it may never have seen, from their histories (fold-in).
 
     Made by `fit` or by `load`; afterwards it never changes. Columns are those of the histories it was fitted on.
     """
 
-    name: ClassVar[str]
     config_type: ClassVar[type[Config]]
     predicts_values: ClassVar[bool] = False
 
@@ -90,21 +121,6 @@ class Scorer(ABC):
             raise ScoreError(f"{self.name} gave a score that is not a number")
         return scores if items is None else np.ascontiguousarray(scores[:, items])
 
-    def recommend(
-        self,
-        histories: Histories,
-        k: int,
-        *,
-        exclude: csr_array | None = None,
-        candidates: NDArray[np.bool_] | None = None,
-    ) -> Rankings:
-        """The k best items for each user, best first.
-
-        exclude: (n, m) items that must not be listed have an entry; by default those of the histories. candidates:
-        (m,) the items that may be listed at all.
-        """
-        return self.top(histories, k, exclude=exclude, candidates=candidates).rankings(histories.items)
-
     def top(
         self,
         histories: Histories,
@@ -113,7 +129,7 @@ class Scorer(ABC):
         exclude: csr_array | None = None,
         candidates: NDArray[np.bool_] | None = None,
     ) -> Top:
-        """The same as `recommend`, by column; users are scored in chunks, so memory stays bounded."""
+        """As `recommend`, by column; users are scored in chunks, so memory stays bounded."""
         self._check(histories)
         excluded = histories.values if exclude is None else exclude
         size = max(1, AT_ONCE // max(1, self.items))
