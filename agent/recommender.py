@@ -80,21 +80,22 @@ class Recommender:
         """
         answer = Answer([])
         catalog = self._workspace.catalog
-        where = self._where(request)
+        where = compile_where(request.where, catalog) if request.where else None
+        among = self._allowed(request, where)
         live = self._live if self._fuses(request) else None
         with _timed(answer, "retrieve"):
             person = self.people.read(request)
             answer.notes += person.notes
             wanted = max(request.k, self._settings.ranking.candidates)
             pool = max(wanted, POOL) if live else wanted
-            found = TextRetriever(self.index).retrieve([person.profile], pool, where)
+            found = TextRetriever(self.index).retrieve([person.profile], pool, where, among)
         if found.lengths[0] == 0:
             raise InputError("no item is left to recommend: every one is filtered out or was seen (--include-seen)")
         stages = {item_id: {"retrieve": score} for item_id, score in found.row(0)}
         by: tuple[str, ...] = ("retrieve",)
         if live:
             with _timed(answer, "fuse"):
-                found, stages, by = self._fused(live, found, person, where, wanted)
+                found, stages, by = self._fused(live, found, person, where, among, wanted)
         alpha = self._alpha(request, answer)
         if request.mode == "full" or alpha > 0:
             with _timed(answer, "rank"):
@@ -151,19 +152,24 @@ class Recommender:
         known = request.user is not None or request.history is not None
         return known and request.mode != "retrieval" and not request.query.strip()
 
-    def _where(self, request: Request) -> Where | None:
-        """What may be recommended at all, as a condition for the index."""
-        given = compile_where(request.where, self._workspace.catalog) if request.where else None
+    def _allowed(self, request: Request, where: Where | None) -> Sequence[str] | None:
+        """The only ids that may be recommended, None when there is no such limit but ``where``."""
         if request.among is None:
-            return given
-        among: Where = {"item_id": {"$in": sorted(request.among)}}
-        return {"$and": [given, among]} if given else among
+            return None
+        fitting = request.among if where is None else request.among.intersection(self.index.ids(where))
+        return sorted(fitting)
 
     def _fused(
-        self, live: LiveFusion, found: Rankings, person: Person, where: Where | None, k: int
+        self,
+        live: LiveFusion,
+        found: Rankings,
+        person: Person,
+        where: Where | None,
+        among: Sequence[str] | None,
+        k: int,
     ) -> tuple[Rankings, dict[str, dict[str, float]], tuple[str, ...]]:
         """The best of what text and scorers found, the score of each stage, and which of them had a say."""
-        allowed = self.index.ids(where) if where else None
+        allowed = among if among is not None or where is None else self.index.ids(where)
         others = live.find(person.history, person.profile.exclude, allowed)
         by_text = {item_id for item_id, _ in found.row(0)} if TEXT in live.fusion.used else set()
         ids = sorted(by_text | {live.items[column] for column in others.columns})

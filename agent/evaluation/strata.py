@@ -59,7 +59,7 @@ def _by_attribute(histories: Histories, attributes: pl.DataFrame) -> dict[str, M
             if not column.dtype.is_numeric():
                 continue
             column = _quarters(column)
-        for value in column.drop_nulls().unique().sort():
+        for value in column.drop_nulls().unique().sort():  # an Enum sorts by its categories
             strata[f"{name}={value}"] = (column == value).fill_null(False).to_numpy()
     return strata
 

@@ -14,11 +14,17 @@ class TextRetriever:
     def __init__(self, index: ItemIndex):
         self._index = index
 
-    def retrieve(self, profiles: Sequence[Profile], k: int, where: Where | None = None) -> Rankings:
+    def retrieve(
+        self, profiles: Sequence[Profile], k: int, where: Where | None = None, among: Sequence[str] | None = None
+    ) -> Rankings:
         """At most k items for each profile that fit ``where``, none of its excluded ones, best first.
 
-        Scores are `Profile.score`. Each query brings k items, so every list has k as long as there are so many.
+        Scores are `Profile.score`. Each query brings k items, so every list has k as long as there are so many. Of
+        ``among``, the only ids that may be listed, all are scored without a search; ``where`` does not apply then.
         """
-        candidates = [self._index.search(profile.queries, k, where, profile.exclude) for profile in profiles]
+        if among is None:
+            candidates = [self._index.search(profile.queries, k, where, profile.exclude) for profile in profiles]
+        else:
+            candidates = [[item_id for item_id in among if item_id not in profile.exclude] for profile in profiles]
         scores = [profile.score(self._index.vectors(ids)) for profile, ids in zip(profiles, candidates, strict=True)]
         return order(candidates, scores, k, "text retrieval")
