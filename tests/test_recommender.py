@@ -193,3 +193,12 @@ def test_the_same_request_gives_the_same_answer(recommender):
     again = recommender.recommend(Request("user-1", k=5, explain=True, mode="full"))
     assert [row.explanation.text for row in first.rows] == [row.explanation.text for row in again.rows]
     np.testing.assert_array_equal([r.score for r in first.rows], [r.score for r in again.rows])
+
+
+def test_among_and_where_both_limit_what_may_be_recommended(recommender):
+    among = frozenset({"space-4", "space-5", "western-5"})
+    answer = recommender.recommend(Request("user-0", k=9, among=among))
+    assert set(ids(answer)) == among
+    assert ids(recommender.recommend(Request("user-0", k=9, among=among, where="title ~ prairie"))) == ["western-5"]
+    with pytest.raises(InputError, match="no item is left"):
+        recommender.recommend(Request("user-0", among=among, where="title ~ spur"))
