@@ -36,7 +36,6 @@ class Fusions:
     the other). singles: NDCG@10 of each scorer alone, on all users.
     """
 
-    fingerprint: str
     strategies: dict[Strategy, Fusion]
     values: dict[Strategy, float]
     singles: dict[str, float]
@@ -111,7 +110,7 @@ def find_fusions(study: Study, winners: Sequence[Tuned], progress: Callable[[], 
         ]
         values[strategy] = float(np.mean(crossed))
         progress()
-    return Fusions(study.fingerprint, strategies, values, singles)
+    return Fusions(strategies, values, singles)
 
 
 def make_live(study: Study, winners: Sequence[Tuned], command: str, watch: Watch) -> Fusions:
@@ -123,10 +122,10 @@ def make_live(study: Study, winners: Sequence[Tuned], command: str, watch: Watch
     watch.start("Putting scorers together", len(winners) + len(STRATEGIES))
     fusions = find_fusions(study, winners, watch.advance)
     watch.start("Training on all events", len(winners))
-    scorers = []
+    scorers, everything = [], study.everything()
     for winner in winners:
         kind = SCORERS[winner.scorer]
-        scorers.append(kind.fit(study.everything(), kind.config_type.from_json(winner.parameters)))
+        scorers.append(kind.fit(everything, kind.config_type.from_json(winner.parameters)))
         watch.advance()
     made = {
         "command": command,

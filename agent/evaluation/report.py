@@ -1,7 +1,7 @@
 """From figures of users to the rows of a report, each with its interval."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -47,7 +47,8 @@ class Rows:
         rows = self._of(pooled(runs), None)
         if len(runs) > 1:
             for run in runs:
-                rows += [row for row in self._of(run, run.seed) if row.stratum == "all"]
+                overall = {key: values for key, values in run.by_user.items() if key.stratum == "all"}
+                rows += self._of(replace(run, by_user=overall), run.seed)
         return rows
 
     def _of(self, run: Measured, seed: int | None) -> list[Row]:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -43,12 +44,20 @@ class LiveFusion:
     items: tuple[str, ...]
     text: SoftKnnConfig
 
+    @cached_property
+    def _column_of(self) -> dict[str, int]:
+        return {item_id: column for column, item_id in enumerate(self.items)}
+
     def find(self, history: History, exclude: frozenset[str], allowed: Sequence[str] | None) -> "Found":
         """What the scorers find for a history: `POOL` items each, none of ``exclude``, only ``allowed`` if given."""
         histories = Histories.of([history], self.items)
-        columns = np.flatnonzero(np.isin(np.array(self.items), sorted(exclude)))
+        known = (self._column_of[item_id] for item_id in exclude if item_id in self._column_of)
+        columns = np.array(sorted(known), dtype=np.int64)
         excluded = sparse(np.zeros_like(columns), columns, np.ones(len(columns)), shape=histories.values.shape)
-        candidates = None if allowed is None else np.isin(np.array(self.items), list(allowed))
+        candidates = None
+        if allowed is not None:
+            candidates = np.zeros(len(self.items), dtype=np.bool_)
+            candidates[[self._column_of[item_id] for item_id in allowed]] = True
         scores = {name: self.scorers[name].score(histories)[0] for name in self.fusion.used if name != TEXT}
         tops = [
             top(mask(values[None, :].copy(), excluded, candidates), POOL, name).columns[0]
@@ -60,8 +69,7 @@ class LiveFusion:
 
     def order(self, found: "Found", ids: Sequence[str], text: Floats, k: int) -> tuple[Rankings, dict[str, Floats]]:
         """The k best of ``ids``, whose text scores are ``text``; and each scorer's scores of them."""
-        column_of = {item_id: column for column, item_id in enumerate(self.items)}
-        columns = np.array([column_of[item_id] for item_id in ids], dtype=np.int64)
+        columns = np.array([self._column_of[item_id] for item_id in ids], dtype=np.int64)
         given = {name: text if name == TEXT else found.scores[name][columns] for name in self.fusion.used}
         nothing = np.zeros(len(ids), dtype=np.float32)
         scores = np.stack([given.get(name, nothing) for name in self.fusion.scorers])
