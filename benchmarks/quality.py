@@ -20,9 +20,9 @@ DEMOS = {"movielens-small": "movielens", "movielens-100k": "movielens-100k"}
 RUNS = [
     ("movielens-100k", "random", ["--relevant", "any", "--seeds", "3"]),
     ("movielens-small", "temporal", []),
-    ("movielens-small", "cold-items", ["--seeds", "2"]),
-    (GAMES, "leave-last", ["--users", "1000", "--trials", "2"]),
-    (GAMES, "cold-items", ["--users", "1000", "--trials", "2"]),
+    ("movielens-small", "cold-items", ["--seeds", "3"]),
+    (GAMES, "leave-last", ["--users", "2000", "--trials", "4"]),
+    (GAMES, "cold-items", ["--users", "2000", "--trials", "4"]),
 ]
 
 
