@@ -46,7 +46,7 @@ class LanguageModelSettings(_Section):
 class RankingSettings(_Section):
     """The stages after retrieval."""
 
-    fusion: Literal["auto", "off", "weighted", "cascade", "borda", "rrf", "stacked"] = Field(
+    fusion: Literal["auto", "off", "single", "weighted", "cascade", "borda", "rrf", "stacked"] = Field(
         "auto", description="how scorers are put together; auto: what whyrec tune proved best; off: text alone"
     )
     candidates: int = Field(40, ge=1, le=1000, description="how many retrieved items the language model scores")

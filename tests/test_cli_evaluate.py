@@ -208,7 +208,7 @@ def test_a_table_of_strategies_has_its_words_under_their_heading(capsys):
     from retrieval.cf.fused import Fusion
 
     strategies = {"weighted": Fusion("weighted", ("ease", "mf"), weights=(0.75, 0.25))}
-    rows = [fusion_row(Fusions(strategies, {"weighted": 0.5}, {}), "weighted")]
+    rows = [fusion_row(Fusions(strategies, {"weighted": 0.5}, {}, "weighted"), "weighted")]
     print_rows(rows, Format.table, as_table(rows))
     heading, line = capsys.readouterr().out.splitlines()
     assert line.index("ease 0.75") == heading.index("parameters")

@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 from evaluation_world import SETTINGS, Notebook, WordModels, events, make_world, quickly, study_of
 
+from agent.evaluation.fusing import FUSED
 from agent.evaluation.output import as_text
 from agent.evaluation.run import SYSTEMS, Evaluation, Plan
 from agent.evaluation.study import Question
@@ -76,7 +77,7 @@ def systems(report):
 @pytest.mark.parametrize("split", ["temporal", "leave-last", "users", "cold-items", "random"])
 def test_every_split_measures_every_system_and_what_serves_is_what_was_chosen(world, split):
     watch = Notebook()
-    wanted = () if split in ("temporal", "cold-items") else ("item-knn", *STRATEGIES, "fused")
+    wanted = () if split in ("temporal", "cold-items") else (*FUSED, *STRATEGIES, "fused")
     report = evaluate(world, split, watch, users=20, systems=wanted)
     assert systems(report) == list(wanted or SYSTEMS)
     assert watch.notes == report["meta"]["notes"] == []

@@ -9,10 +9,10 @@ import polars as pl
 import pytest
 from evaluation_world import EVENTS, SETTINGS, events, make_world, quickly, study_of
 
-from agent.evaluation.fusing import FUSED, find_fusions
+from agent.evaluation.fusing import FUSED, find_fusions, proven
 from agent.evaluation.tuning import held_out_scores, tuned, tuning_folder
 from agent.settings import EventSettings
-from retrieval.cf.fused import STRATEGIES
+from retrieval.cf.fused import SINGLE, STRATEGIES
 from retrieval.data.splits import Split, make_split
 from retrieval.data.workspace import Workspace
 from retrieval.errors import SplitError, WhyrecError, WorkspaceError
@@ -240,10 +240,10 @@ def test_fusions_have_valid_constants_and_the_best_is_the_best(world):
     winners = [tuned(study, name, 1) for name in FUSED]
     steps = []
     found = find_fusions(study, winners, lambda: steps.append(1))
-    assert len(steps) == len(FUSED) + len(STRATEGIES)
-    assert set(found.values) == set(found.strategies) == set(STRATEGIES)
+    assert len(steps) == len(FUSED) + 1 + len(STRATEGIES)
+    assert set(found.values) == set(found.strategies) == {SINGLE, *STRATEGIES}
     assert all(0 <= value <= 1 for value in (*found.values.values(), *found.singles.values()))
-    assert found.values[found.best] == max(found.values.values())
+    assert found.best == SINGLE or found.values[found.best] == max(found.values[name] for name in STRATEGIES)
     weights = found.strategies["weighted"].weights
     assert min(weights) >= 0
     assert sum(weights) == pytest.approx(1, abs=1e-3)
@@ -265,4 +265,11 @@ def test_few_people_are_enough_or_refused_in_one_sentence(tmp_path, people):
     else:
         refused, values = False, list(found.values.values())
     assert refused or np.isfinite(values).all()
-    assert refused or len(values) == len(STRATEGIES)
+    assert refused or len(values) == 1 + len(STRATEGIES)
+
+
+@pytest.mark.parametrize(("gains", "best"), [([0.2, 0.1, 0.3, 0.2] * 5, "rrf"), ([0.9, -0.3, -0.2, -0.2] * 5, SINGLE)])
+def test_a_fusion_serves_only_where_its_gain_over_the_best_scorer_is_proven(gains, best):
+    alone = np.full(20, 0.4)
+    figures = dict.fromkeys((SINGLE, *STRATEGIES), alone) | {"rrf": alone + np.array(gains)}
+    assert proven(figures, seed=0) == best

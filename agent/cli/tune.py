@@ -45,6 +45,7 @@ def tune(
     from agent.evaluation.study import Question, Study
     from agent.evaluation.tuning import tuned
     from agent.models import Models
+    from retrieval.cf.fused import SINGLE
     from retrieval.cf.scorers import SCORERS
     from retrieval.errors import InputError, command
 
@@ -70,7 +71,9 @@ def tune(
             rows += [fusion_row(fusions, name) for name in fusions.values]
     print_rows(rows, form, as_table(rows))
     if FUSION in wanted:
-        say(f"Live: {fusions.best} of {', '.join(fusions.strategies[fusions.best].used)}; whyrec recommend uses it now")
+        used = ", ".join(fusions.strategies[fusions.best].used)
+        alone = f"{used} alone, than which no fusion is proven better"
+        say(f"Live: {alone if fusions.best == SINGLE else f'{fusions.best} of {used}'}; whyrec recommend uses it now")
 
 
 def fusion_row(fusions: "Fusions", name: "Strategy") -> dict[str, Any]:

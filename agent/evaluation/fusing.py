@@ -12,15 +12,16 @@ from agent.evaluation.output import versions
 from agent.evaluation.study import Study
 from agent.evaluation.tuning import PLACES, Tuned, mean_ndcg
 from agent.evaluation.watch import Watch
-from retrieval.cf.fused import POOL, STRATEGIES, Candidates, Fusion, Strategy, find_candidates
+from retrieval.cf.fused import POOL, SINGLE, STRATEGIES, Candidates, Fusion, Strategy, find_candidates
 from retrieval.cf.live import save_fusion
 from retrieval.cf.scorer import Scorer
 from retrieval.cf.scorers import SCORERS
 from retrieval.cf.stack import Stack
 from retrieval.data.splits import Task
 from retrieval.errors import SplitError
-from retrieval.metrics import find_hits, ranking_metrics
+from retrieval.metrics import Figures, find_hits, ranking_metrics
 from retrieval.ranking import top
+from retrieval.significance import bootstrap_means, interval
 
 FUSED = ("soft-knn", "popularity", "item-knn", "mf", "ease", "ials")
 USERS = 1_000  # whose lists the constants are chosen on
@@ -33,24 +34,21 @@ class Fusions:
     """Each strategy with the constants that won on validation, and what it reached there.
 
     values: NDCG@10 of each strategy on users whose lists its constants were not chosen on (two halves, each serving
-    the other). singles: NDCG@10 of each scorer alone, on all users.
+    the other). singles: NDCG@10 of each scorer alone, on all users. best: the strategy with the highest value where
+    its gain over the best scorer alone is proven on these users (95 % interval above 0), else that scorer.
     """
 
     strategies: dict[Strategy, Fusion]
     values: dict[Strategy, float]
     singles: dict[str, float]
+    best: Strategy
 
     def constants(self, name: Strategy) -> dict[str, Any]:
         """What was chosen for a strategy, as plain data."""
         fusion = self.strategies[name]
-        if name == "weighted":
+        if name in (SINGLE, "weighted"):
             return {scorer: weight for scorer, weight in zip(fusion.scorers, fusion.weights, strict=True) if weight > 0}
         return {"cut by": fusion.pair[0], "to": fusion.cut, "ordered by": fusion.pair[1]} if name == "cascade" else {}
-
-    @property
-    def best(self) -> Strategy:
-        """The strategy with the highest value."""
-        return max(STRATEGIES, key=lambda name: self.values[name])
 
 
 @dataclass(frozen=True)
@@ -68,11 +66,15 @@ class Lists:
         part = Candidates(found.columns[rows], found.scores[:, rows], found.lengths[rows], by)
         return Lists(part, self.relevant[rows], self.counts[rows])
 
-    def ndcg(self, fusion: Fusion) -> float:
-        """NDCG@10 of the fused lists."""
+    def figures(self, fusion: Fusion) -> Figures:
+        """NDCG@10 of each user's fused list."""
         found = top(fusion.fuse(self.candidates), PLACES, "fusion")  # places in a list go by column, so do ties
         hits = np.take_along_axis(self.relevant, np.maximum(found.columns, 0), axis=1) & (found.columns >= 0)
-        return float(np.nanmean(ranking_metrics(hits, self.counts, PLACES)["ndcg"]))
+        return ranking_metrics(hits, self.counts, PLACES)["ndcg"]
+
+    def ndcg(self, fusion: Fusion) -> float:
+        """NDCG@10 of the fused lists."""
+        return float(np.nanmean(self.figures(fusion)))
 
 
 def find_fusions(study: Study, winners: Sequence[Tuned], progress: Callable[[], None] = lambda: None) -> Fusions:
@@ -100,17 +102,27 @@ def find_fusions(study: Study, winners: Sequence[Tuned], progress: Callable[[], 
         for scorer in scorers
     }
     strategies: dict[Strategy, Fusion] = {}
-    values: dict[Strategy, float] = {}
-    halves = np.array_split(np.random.default_rng(study.seed).permutation(len(lists.counts)), 2)
-    for strategy in STRATEGIES:
+    figures: dict[Strategy, Figures] = {}
+    halves = [np.sort(h) for h in np.array_split(np.random.default_rng(study.seed).permutation(len(lists.counts)), 2)]
+    for strategy in (SINGLE, *STRATEGIES):
         strategies[strategy] = _chosen(strategy, names, lists, study.seed)
-        crossed = [
-            lists.take(np.sort(judged)).ndcg(_chosen(strategy, names, lists.take(np.sort(chosen)), study.seed))
-            for chosen, judged in (halves, halves[::-1])
-        ]
-        values[strategy] = float(np.mean(crossed))
+        figures[strategy] = np.concatenate(
+            [
+                lists.take(judged).figures(_chosen(strategy, names, lists.take(chosen), study.seed))
+                for chosen, judged in (halves, halves[::-1])
+            ]
+        )
         progress()
-    return Fusions(strategies, values, singles)
+    values = {strategy: float(np.mean(found)) for strategy, found in figures.items()}
+    return Fusions(strategies, values, singles, proven(figures, study.seed))
+
+
+def proven(figures: dict[Strategy, Figures], seed: int) -> Strategy:
+    """The best strategy if its gain over the best scorer alone is proven, else that scorer."""
+    best = max(STRATEGIES, key=lambda name: float(np.mean(figures[name])))
+    gains = (figures[best] - figures[SINGLE])[:, None]
+    low, _ = interval(bootstrap_means(gains, seed)[:, 0])
+    return best if low > 0 else SINGLE
 
 
 def make_live(study: Study, winners: Sequence[Tuned], command: str, watch: Watch) -> Fusions:
@@ -119,7 +131,7 @@ def make_live(study: Study, winners: Sequence[Tuned], command: str, watch: Watch
     Raises:
         SplitError: no user has a relevant item to validate on.
     """
-    watch.start("Putting scorers together", len(winners) + len(STRATEGIES))
+    watch.start("Putting scorers together", len(winners) + 1 + len(STRATEGIES))
     fusions = find_fusions(study, winners, watch.advance)
     watch.start("Training on all events", len(winners))
     scorers, everything = [], study.everything()
@@ -159,6 +171,9 @@ def validation_lists(study: Study, task: Task, scorers: Sequence[Scorer]) -> Lis
 
 def _chosen(strategy: Strategy, names: tuple[str, ...], lists: Lists, seed: int) -> Fusion:
     """The strategy with the constants that are best on these lists."""
+    if strategy == SINGLE:
+        alone = [Fusion(SINGLE, names, weights=tuple(float(name == only) for name in names)) for only in names]
+        return max(alone, key=lists.ndcg)
     if strategy == "weighted":
         return _search(lambda trial: _weighted(trial, names), lists, seed, _alone(names))
     if strategy == "cascade":

@@ -24,7 +24,7 @@ from agent.evaluation.watch import Watch
 from agent.models import Models
 from agent.settings import Settings
 from retrieval.artefacts import file_fingerprint, write_text
-from retrieval.cf.fused import STRATEGIES, Fused
+from retrieval.cf.fused import SINGLE, STRATEGIES, Fused
 from retrieval.cf.live import TEXT, LiveFusion
 from retrieval.cf.scorer import Scorer, System
 from retrieval.cf.scorers import SCORERS
@@ -280,7 +280,8 @@ class SeedRun:
     @staticmethod
     def _constants(fusions: Fusions) -> dict[str, Any]:
         """What was chosen for each strategy, and which of them serves."""
-        return {**{strategy: fusions.constants(strategy) for strategy in STRATEGIES}, SERVED: fusions.best}
+        best = fusions.strategies[fusions.best].used[0] if fusions.best == SINGLE else fusions.best
+        return {**{strategy: fusions.constants(strategy) for strategy in STRATEGIES}, SERVED: best}
 
     def _remember(self, constants: dict[str, Any]) -> None:
         self._account.parameters[str(self._study.seed)] |= constants

@@ -15,7 +15,8 @@ from retrieval.errors import ModelError
 from retrieval.fusion import Present, borda, cascade, rrf, weighted
 from retrieval.ranking import Columns, Floats, Top, top
 
-Strategy = Literal["weighted", "cascade", "borda", "rrf", "stacked"]
+Strategy = Literal["single", "weighted", "cascade", "borda", "rrf", "stacked"]
+SINGLE: Strategy = "single"  # the best scorer alone: what the others must beat
 STRATEGIES: tuple[Strategy, ...] = ("weighted", "cascade", "borda", "rrf", "stacked")
 POOL = 100  # candidates that each scorer brings
 
@@ -48,8 +49,8 @@ class Candidates:
 class Fusion:
     """A strategy with its constants, for ``scorers`` in this order.
 
-    weights: for ``weighted``, one for each scorer. pair, cut: for ``cascade``, which scorer cuts, which orders, and
-    how many it leaves. stack: for ``stacked``.
+    weights: for ``weighted`` one for each scorer, for ``single`` 1 for that one and 0 for the others. pair, cut: for
+    ``cascade``, which scorer cuts, which orders, and how many it leaves. stack: for ``stacked``.
     """
 
     strategy: Strategy
@@ -62,7 +63,7 @@ class Fusion:
     @property
     def used(self) -> tuple[str, ...]:
         """The scorers that have a say."""
-        if self.strategy == "weighted":
+        if self.strategy in (SINGLE, "weighted"):
             return tuple(name for name, weight in zip(self.scorers, self.weights, strict=True) if weight > 0)
         if self.strategy == "cascade":
             return tuple(name for name in self.scorers if name in self.pair)
@@ -71,7 +72,7 @@ class Fusion:
     def fuse(self, candidates: Candidates) -> Floats:
         """(n, c) the fused score of each candidate that a scorer with a say found, ``-inf`` elsewhere."""
         scores, present = candidates.scores, candidates.present_for([self.scorers.index(name) for name in self.used])
-        if self.strategy == "weighted":
+        if self.strategy in (SINGLE, "weighted"):
             return weighted(scores, self.weights, present)
         if self.strategy == "cascade":
             cheap, dear = (scores[self.scorers.index(name)] for name in self.pair)
