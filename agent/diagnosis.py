@@ -127,6 +127,8 @@ def _fusion(workspace: Workspace, settings: Settings) -> Finding:
         return Finding("fusion", "wrong", str(error))
     if live is None:
         return Finding("fusion", "ok", f"none, the text serves alone; {command('tune', workspace.root)} makes one")
+    if live.events != workspace.events_fingerprint:
+        return Finding("fusion", "stale", f"made of other events; run: {command('tune', workspace.root)}")
     return Finding("fusion", "ok", f"{live.fusion.strategy} of {', '.join(live.fusion.used)}")
 
 

@@ -1,7 +1,7 @@
 """Models, loaded when first used: a request that needs none starts without torch."""
 
 from collections.abc import Callable
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,12 +9,14 @@ from agent.settings import Settings
 from retrieval.artefacts import file_fingerprint
 from retrieval.errors import ModelError
 from retrieval.model_source import locate_model
+from retrieval.text.cache import CachedEncoder
+from retrieval.text.features import JoinedEncoder
 
 if TYPE_CHECKING:
     from finetune.language_model import LanguageModel
     from finetune.ranker import LMRanker
     from finetune.writer import LMWriter
-    from retrieval.text.encoder import SentenceEncoder
+    from retrieval.contracts import Encoder
 
 
 class Models:
@@ -26,25 +28,51 @@ class Models:
 
     @cached_property
     def encoder_fingerprint(self) -> str:
-        """16 hexadecimal digits of the encoder's files, found without loading it."""
-        folder = self._encoder_folder
-        files = sorted(
-            path for path in folder.rglob("*") if path.is_file() and path.suffix != ".md" and path.name[0] != "."
-        )
-        if not files:
-            raise ModelError(f"{folder} holds no sentence-transformer")
-        return file_fingerprint(files)
+        """16 hexadecimal digits of each model that item vectors come from, found without loading any."""
+        return "+".join(self._encoders)
 
     @cached_property
-    def encoder(self) -> "SentenceEncoder":
-        """The sentence encoder.
+    def encoder(self) -> "Encoder":
+        """What texts become vectors by: the sentence encoder and, beside it, hidden states of a language model.
 
         Raises:
-            ModelError: it is not installed or cannot be loaded.
+            ModelError: one is not installed or cannot be loaded.
         """
+        return JoinedEncoder([load() for load in self._encoders.values()])
+
+    def remembering_encoder(self, root: Path) -> "Encoder":
+        """The same, with the vectors of all texts kept in ``features/`` of the workspace at ``root``."""
+        return JoinedEncoder(
+            [CachedEncoder(root / "features" / name, name, load) for name, load in self._encoders.items()]
+        )
+
+    @cached_property
+    def _encoders(self) -> "dict[str, Callable[[], Encoder]]":
+        """How each part of an item's vector is loaded, by the fingerprint of what it comes from."""
+        sentence, features = self._encoder_folder, self._settings.features
+        files = [path for path in sentence.rglob("*") if _counts(path)]
+        if not files:
+            raise ModelError(f"{sentence} holds no sentence-transformer")
+        name = file_fingerprint(files)
+        encoders: dict[str, Callable[[], Encoder]] = {name: cache(lambda: self._sentence_encoder(name))}
+        if features.model != "off":
+            source = locate_model(features.model)
+            files = [source] if source.is_file() else [path for path in source.rglob("*") if _counts(path)]
+            states = f"{file_fingerprint(files)}-{features.layers}"
+            encoders[states] = cache(lambda: self._hidden_states(source, states))
+        return encoders
+
+    def _sentence_encoder(self, fingerprint: str) -> "Encoder":
         from retrieval.text.encoder import load_encoder
 
-        return load_encoder(self._encoder_folder, self.encoder_fingerprint, self._settings.device)
+        return load_encoder(self._encoder_folder, fingerprint, self._settings.device)
+
+    def _hidden_states(self, source: Path, fingerprint: str) -> "Encoder":
+        from finetune.language_model import model_folder
+        from retrieval.text.encoder import load_hidden_states
+
+        folder = model_folder(source, self._settings.cache.expanduser(), self._say)
+        return load_hidden_states(folder, self._settings.features.layers, fingerprint, self._settings.device)
 
     @cached_property
     def language_model(self) -> "LanguageModel":
@@ -85,3 +113,8 @@ class Models:
         if not folder.is_dir():
             raise ModelError(f"the encoder {self._settings.encoder.model!r} is a file; a folder is needed")
         return folder
+
+
+def _counts(path: Path) -> bool:
+    """Whether a file of a model's folder has a say in what it computes."""
+    return path.is_file() and path.suffix != ".md" and path.name[0] != "."

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from agent.evidence import Taste, split_query
-from agent.models import Models
 from agent.request import Request
 from agent.settings import Settings
 from retrieval.data.events import History, preferred
@@ -16,42 +15,47 @@ from retrieval.errors import InputError
 from retrieval.ranking import Floats
 from retrieval.text.profile import Profile, interest_in
 from retrieval.text.scorers import SoftKnnConfig
+from retrieval.text.tower import Tower
 
 
 @dataclass(frozen=True)
 class Person:
     """What the person likes (taste), what to search with (profile), what they did, and what should be said about it.
 
-    history holds the likes of the request, too.
+    tower: what to search with where the tower has a say. history holds the likes of the request, too.
     """
 
     taste: Taste
     profile: Profile
     history: History
     notes: tuple[str, ...]
+    tower: Profile | None = None
 
 
 class PersonReader:
     """Makes a `Person` of a request.
 
-    vectors: gives the text of items by id. text: how a history is scored; None: by what was liked, sharpness 20.
+    vectors: gives the vectors of items by id; encode: that of words. text: how a history is scored; None: by what was
+    liked. tower: what was learnt about texts; None where it has no say.
     """
 
     def __init__(
         self,
         workspace: Workspace,
         settings: Settings,
-        models: Models,
         titles: TitleMatcher,
         vectors: Callable[[Sequence[str]], Floats],
+        encode: Callable[[Sequence[str]], Floats],
         text: SoftKnnConfig | None,
+        tower: Tower | None,
     ):
         self._workspace = workspace
         self._settings = settings
-        self._models = models
         self._titles = titles
         self._vectors = vectors
+        self._encode = encode
         self._text = text or SoftKnnConfig(positive_from=settings.events.liked_from)
+        self._tower = tower
 
     def read(self, request: Request) -> Person:
         """Read the history and encode the query.
@@ -64,7 +68,7 @@ class PersonReader:
         history = self._history(request)
         liked, did, notes = self._liked(history)
         query = request.query.strip()
-        asked = self._models.encoder.encode([query]) if query else None
+        asked = self._encode([query]) if query else None
         _, unwanted = split_query(query)
         if unwanted:
             ruled_out = ", ".join(unwanted)
@@ -75,10 +79,15 @@ class PersonReader:
             interests.append(interest_in(asked))
         if not interests:
             raise InputError("nothing to go on: give a USER, --like TITLE or --query WORDS")
-        seen = frozenset(history.items) if request.exclude_seen else frozenset()
+        exclude = (frozenset(history.items) if request.exclude_seen else frozenset()) | set(named)
         verbs = {**dict.fromkeys(liked, did), **dict.fromkeys(named, "liked")}
         taste = Taste(verbs, query, None if asked is None else asked[0])
-        return Person(taste, Profile(tuple(interests), seen | set(named)), self._with(history, named), tuple(notes))
+        tower = None
+        if self._tower is not None:
+            had = history.items if self._tower.config.positive_from is None else liked
+            vectors = self._vectors(tuple(dict.fromkeys((*had, *named))))
+            tower = Profile((self._tower.direction(vectors),), exclude)
+        return Person(taste, Profile(tuple(interests), exclude), self._with(history, named), tuple(notes), tower)
 
     def _history(self, request: Request) -> History:
         if request.history is not None:

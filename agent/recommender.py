@@ -20,13 +20,14 @@ from retrieval.cf.live import TEXT, LiveFusion, load_fusion
 from retrieval.contracts import RankRequest
 from retrieval.data.titles import TitleMatcher
 from retrieval.data.workspace import Workspace
-from retrieval.errors import InputError, WhyrecError
+from retrieval.errors import InputError, WhyrecError, command
 from retrieval.fusion import weighted
 from retrieval.ranking import Floats, Rankings, order
 from retrieval.text.filters import Where, compile_where
 from retrieval.text.index import ItemIndex, open_index
 from retrieval.text.profile import Profile, interest_in
 from retrieval.text.retriever import TextRetriever
+from retrieval.text.tower import Tower
 
 Stage = Literal["retrieve", "rank", "fuse", "explain"]
 
@@ -63,7 +64,11 @@ class Recommender:
         def vectors(ids: Sequence[str]) -> Floats:
             return self.index.vectors(ids)  # opened only when a history or a like has been found
 
-        return PersonReader(self._workspace, self._settings, self._models, self.titles, vectors, text)
+        def encode(texts: Sequence[str]) -> Floats:
+            return self.index.encode(self._models.encoder, texts)
+
+        tower = self._live.tower if self._live else None
+        return PersonReader(self._workspace, self._settings, self.titles, vectors, encode, text, tower)
 
     @cached_property
     def evidence(self) -> EvidenceFinder:
@@ -94,6 +99,11 @@ class Recommender:
         stages = {item_id: {"retrieve": score} for item_id, score in found.row(0)}
         by: tuple[str, ...] = ("retrieve",)
         if live:
+            if live.events not in ("", self._workspace.events_fingerprint):
+                root = self._workspace.root
+                answer.notes.append(
+                    f"the scorers know other events than there are now; renew them: {command('tune', root)}"
+                )
             with _timed(answer, "fuse"):
                 found, stages, by = self._fused(live, found, person, where, among, wanted)
         alpha = self._alpha(request, answer)
@@ -171,10 +181,15 @@ class Recommender:
         """The best of what text and scorers found, the score of each stage, and which of them had a say."""
         allowed = among if among is not None or where is None else self.index.ids(where)
         others = live.find(person.history, person.profile.exclude, allowed)
-        by_text = {item_id for item_id, _ in found.row(0)} if TEXT in live.fusion.used else set()
+        profiles = {TEXT: person.profile} | ({Tower.name: person.tower} if person.tower else {})
+        profiles = {name: profile for name, profile in profiles.items() if name in live.fusion.used}
+        lists = {TEXT: found}
+        if Tower.name in profiles:
+            lists[Tower.name] = TextRetriever(self.index).retrieve([profiles[Tower.name]], POOL, where, among)
+        by_text = {item_id for name in profiles for item_id, _ in lists[name].row(0)}
         ids = sorted(by_text | {live.items[column] for column in others.columns})
-        text = person.profile.score(self.index.vectors(ids))
-        fused, given = live.order(others, ids, text, k)
+        vectors = self.index.vectors(ids)
+        fused, given = live.order(others, ids, {name: one.score(vectors) for name, one in profiles.items()}, k)
         row = {item_id: place for place, item_id in enumerate(ids)}
         stages = {}
         for item_id, score in fused.row(0):

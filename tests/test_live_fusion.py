@@ -72,8 +72,10 @@ def copied(served_root, tmp_path):
 
 
 def save(root, fusions, scorers, best="weighted"):
-    fingerprint = Workspace(root).catalog_fingerprint
-    return save_fusion(root / "models" / "fusion", fusions, best, scorers, fingerprint, {"command": "whyrec tune --x"})
+    workspace = Workspace(root)
+    fingerprints = workspace.catalog_fingerprint, workspace.events_fingerprint
+    made = {"command": "whyrec tune --x"}
+    return save_fusion(root / "models" / "fusion", fusions, best, scorers, *fingerprints, made)
 
 
 def load(root, wanted="auto"):
@@ -141,9 +143,10 @@ def changed(root, **values):
     path.write_text(json.dumps({**config, **values}), encoding="utf-8")
 
 
-def test_a_newer_format_is_refused(copied):
-    changed(copied, format_version=2)
-    with pytest.raises(ModelError, match="has a newer format; update whyrec"):
+@pytest.mark.parametrize(("version", "message"), [(3, "a newer format; update whyrec"), (1, "an older format")])
+def test_another_format_is_refused(copied, version, message):
+    changed(copied, format_version=version)
+    with pytest.raises(ModelError, match=message):
         load(copied)
 
 

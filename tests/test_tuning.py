@@ -105,10 +105,15 @@ def test_rating_prediction_is_tuned_by_its_error(world):
 def test_what_was_found_is_kept_and_not_searched_again(world):
     first, _ = counted(study_of(world), "item-knn", 3)
     assert counted(study_of(world), "item-knn", 3) == (first, 0)
-    assert counted(study_of(world), "item-knn", 2) == (first, 0)
-    stored = json.loads((world.root / "tuning" / "temporal-0-liked" / "item-knn.json").read_text())
+    stored = json.loads((world.root / "tuning" / "temporal-0-liked" / "item-knn-3.json").read_text())
     assert stored["parameters"] == first.parameters
     assert len(stored["trials"]) == 3
+
+
+def test_more_trials_that_were_made_before_are_no_advantage(world):
+    tuned(study_of(world), "item-knn", 4)
+    found, steps = counted(study_of(world), "item-knn", 2)
+    assert (len(found.trials), steps) == (2, 2)
 
 
 def test_more_trials_are_a_new_search(world):
@@ -144,10 +149,10 @@ DAMAGED = [b"", b"{", b"[]", b"null", b'{"trials": []}', b'{"trials": [1]}', b"\
 @pytest.mark.parametrize("content", DAMAGED)
 def test_a_damaged_file_is_named_with_a_way_out(world, content):
     study = study_of(world)
-    path = tuning_folder(study) / "item-knn.json"
+    path = tuning_folder(study) / "item-knn-1.json"
     path.parent.mkdir(parents=True)
     path.write_bytes(content)
-    with pytest.raises(WorkspaceError, match=r"item-knn\.json cannot be read \(.+\); delete it to search again"):
+    with pytest.raises(WorkspaceError, match=r"item-knn-1\.json cannot be read \(.+\); delete it to search again"):
         tuned(study, "item-knn", 1)
 
 

@@ -12,7 +12,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from agent.cli.console import Format, Steps, print_rows, say
+from agent.cli.console import Format, Steps, note, print_rows, say
 from agent.cli.options import DEFAULT_WORKSPACE, FormatOption, WorkspaceOption, open_workspace
 
 PROVEN = 0.05
@@ -77,6 +77,7 @@ def evaluate(
     from agent.evaluation.run import Evaluation, Plan
     from agent.evaluation.study import Question
     from agent.models import Models
+    from retrieval.errors import command
 
     opened = open_workspace(workspace)
     if out is not None and out.exists():
@@ -100,6 +101,9 @@ def evaluate(
         evaluation.finish()
     print_rows(report["rows"], form, as_table(report))
     _say_whether_proven(report)
+    made = (opened.workspace.root / "models" / "fusion" / "current").is_file()
+    if "fused" in {row["system"] for row in report["rows"]} and not made and opened.settings.ranking.fusion != "off":
+        note(f"fused is what whyrec recommend will serve once you run: {command('tune', workspace)}")
     say(f"Report: {folder / 'report.html'}")
 
 

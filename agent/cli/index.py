@@ -1,5 +1,6 @@
 """`whyrec index`."""
 
+import shutil
 import time
 from typing import Annotated
 
@@ -22,18 +23,26 @@ def index(
 
     opened = open_workspace(workspace)
     catalog, path = opened.workspace.catalog, opened.workspace.index_path
-    models = Models(opened.settings)
+    models = Models(opened.settings, say)
     fingerprint = models.encoder_fingerprint
+    encoder = models.remembering_encoder(opened.workspace.root)
     start = time.perf_counter()
     with opened.workspace.writing():
         if rebuild:
             delete_index(path)
+            shutil.rmtree(opened.workspace.root / "features", ignore_errors=True)
         item_index = ItemIndex(path, fingerprint, create=True)
         changes = item_index.changes(catalog)
+        if changes.write and item_index.has_drifted(catalog, encoder):
+            say("The catalog has changed so much that all vectors are whitened anew")
+            delete_index(path)
+            item_index = ItemIndex(path, fingerprint, create=True)
+            changes = item_index.changes(catalog)
         if changes.write:
-            say(f"Encoding {len(changes.write):,} items with {opened.settings.encoder.model}")
+            names = [opened.settings.encoder.model, opened.settings.features.model]
+            say(f"Encoding {len(changes.write):,} items with {' and '.join(name for name in names if name != 'off')}")
             with progress("Indexing", len(changes.write)) as bar:
-                item_index.update(catalog, changes, models.encoder, lambda count: bar.advance(bar.task_ids[0], count))
+                item_index.update(catalog, changes, encoder, lambda count: bar.advance(bar.task_ids[0], count))
         else:
             item_index.delete(changes.delete)
         item_index.complete(opened.workspace.catalog_fingerprint)

@@ -23,7 +23,7 @@ from retrieval.metrics import Figures, find_hits, ranking_metrics
 from retrieval.ranking import top
 from retrieval.significance import bootstrap_means, interval
 
-FUSED = ("soft-knn", "popularity", "item-knn", "mf", "ease", "ials")
+FUSED = ("soft-knn", "tower", "popularity", "item-knn", "mf", "ease", "ials")
 USERS = 1_000  # whose lists the constants are chosen on
 TRIALS = 100  # of a strategy's constants; each takes milliseconds
 LEAST_WEIGHT = 0.05  # less is none, and the scorer need not run
@@ -150,7 +150,8 @@ def make_live(study: Study, winners: Sequence[Tuned], command: str, watch: Watch
         "versions": versions(),
     }
     folder = study.workspace.root / "models" / "fusion"
-    save_fusion(folder, fusions.strategies, fusions.best, scorers, study.workspace.catalog_fingerprint, made)
+    fingerprints = study.workspace.catalog_fingerprint, study.workspace.events_fingerprint
+    save_fusion(folder, fusions.strategies, fusions.best, scorers, *fingerprints, made)
     return fusions
 
 

@@ -142,14 +142,15 @@ def _shared(parts: Iterable[Mapping[Key, Any]]) -> list[Key]:
 
 
 def comparisons(runs: Mapping[str, Measured], reference: str | None, seed: int = 0) -> list[dict[str, Any]]:
-    """Each system against the reference (None: the one with the best primary figure), paired by user, Holm-corrected.
+    """Each system against the reference (None: the best one by the metric at hand), paired by user, Holm-corrected.
 
     The correction is over the systems, for each metric by itself.
     """
-    best = reference or max(runs, key=lambda name: np.nan_to_num(_mean(runs[name].by_user[PRIMARY]), nan=-1.0))
-    others = [name for name in runs if name != best]
     found = []
-    for key in COMPARED if others else ():
+    for key in COMPARED if len(runs) > 1 else ():
+        means = {name: np.nan_to_num(_mean(run.by_user[key]), nan=-1.0) for name, run in runs.items()}
+        best = reference or max(means, key=lambda name: means[name])
+        others = [name for name in runs if name != best]
         ours = runs[best].by_user[key]
         against = compare(ours, [_aligned(runs[name], runs[best].users, key) for name in others], seed)
         corrected = holm([difference.p for difference in against])

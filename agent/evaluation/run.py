@@ -25,11 +25,12 @@ from agent.models import Models
 from agent.settings import Settings
 from retrieval.artefacts import file_fingerprint, write_text
 from retrieval.cf.fused import SINGLE, STRATEGIES, Fused
-from retrieval.cf.live import TEXT, LiveFusion
+from retrieval.cf.live import BY_TEXT, TEXT, LiveFusion
 from retrieval.cf.scorer import Scorer, System
 from retrieval.cf.scorers import SCORERS
 from retrieval.data.workspace import Workspace
 from retrieval.errors import InputError, command
+from retrieval.text.tower import Tower
 
 SERVED = "fused"
 SYSTEMS = (*SCORERS, *STRATEGIES, SERVED)
@@ -118,7 +119,11 @@ class Evaluation:
             "primary": {"metric": PRIMARY.metric, "k": PRIMARY.k},
             "relevant": "any held-out event" if threshold is None else f"value ≥ {threshold:g}",
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
-            "fingerprints": {"data": self._workspace.catalog_fingerprint, "split": split},
+            "fingerprints": {
+                "items": self._workspace.catalog_fingerprint,
+                "events": self._workspace.events_fingerprint,
+                "split": split,
+            },
             "versions": versions(),
             "machine": machine(),
             "users": {
@@ -268,13 +273,17 @@ class SeedRun:
             if winner.scorer not in self._fitted:
                 self._fitted[winner.scorer] = winner.fit(study, "test")
         scorers = [self._fitted[winner.scorer] for winner in chosen]
-        wanted = self._fusions.best if name == SERVED else name
+        set_to = study.settings.ranking.fusion
+        if name == SERVED and set_to == "off":
+            return Served(SERVED, study, None)
+        wanted = name if name != SERVED else self._fusions.best if set_to == "auto" else set_to
         fusion = self._fusions.strategies[wanted]  # type: ignore[index]
         if name != SERVED:
             return Fused(fusion, scorers)
-        others = {scorer.name: scorer for scorer in scorers if scorer.name != TEXT}
-        text = self._fitted[TEXT].config
-        live = LiveFusion(fusion, others, tuple(sorted(study.workspace.catalog.ids)), text)
+        others = {scorer.name: scorer for scorer in scorers if scorer.name not in BY_TEXT}
+        tower = next((s for s in scorers if isinstance(s, Tower) and s.name in fusion.used), None)
+        items = tuple(sorted(study.workspace.catalog.ids))
+        live = LiveFusion(fusion, others, items, self._fitted[TEXT].config, tower)
         return Served(SERVED, study, live)
 
     @staticmethod

@@ -68,10 +68,14 @@ def _quarters(column: pl.Series) -> pl.Series:
     """Which quarter of the known numbers each falls into, as words; missing ones stay missing."""
     numbers = column.cast(pl.Float64).to_numpy()
     ends = np.unique(np.nanquantile(numbers, (0.25, 0.5, 0.75)))
-    labels = [f"up to {ends[0]:g}", *(f"{a:g} to {b:g}" for a, b in pairwise(ends)), f"over {ends[-1]:g}"]
+    labels = [
+        f"up to {ends[0]:g}",
+        *(f"over {a:g}, up to {b:g}" for a, b in pairwise(ends)),
+        f"over {ends[-1]:g}",
+    ]
     places = np.searchsorted(ends, numbers)
     return pl.Series(
-        [None if np.isnan(n) else labels[p] for n, p in zip(numbers, places, strict=True)], dtype=pl.String
+        [None if np.isnan(n) else labels[p] for n, p in zip(numbers, places, strict=True)], dtype=pl.Enum(labels)
     )
 
 

@@ -59,18 +59,20 @@ class Tuned:
 
 
 def tuned(study: Study, name: str, trials: int, progress: Callable[[], None] = lambda: None) -> Tuned:
-    """What was found before for this scorer on this very split with at least so many trials, or a new search.
+    """What was found before for this scorer on this very split with so many trials, or a new search.
 
-    Kept in ``tuning/<split>-<seed>-<relevant>/<scorer>.json``. ``progress`` is called after each trial.
+    Kept in ``tuning/<split>-<seed>-<relevant>/<scorer>-<trials>.json``: more trials that somebody made before would be
+    an advantage in a comparison. ``progress`` is called after each trial.
 
     Raises:
         InputError: the data do not have what this scorer needs.
         WorkspaceError: the file of an earlier search cannot be read.
     """
-    path = tuning_folder(study) / f"{name}.json"
+    wanted = _wanted(study, name, trials)
+    path = tuning_folder(study) / f"{name}-{wanted}.json"
     known = _read(path)
     fingerprint = study.fingerprint
-    if known and known.fingerprint == fingerprint and len(known.trials) >= _wanted(study, name, trials):
+    if known and known.fingerprint == fingerprint and len(known.trials) == wanted:
         return known
     found = _search(study, name, trials, progress)
     path.parent.mkdir(parents=True, exist_ok=True)

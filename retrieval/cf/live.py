@@ -1,6 +1,7 @@
 """The fusion that serves: scorers trained on all events, kept in the workspace as one artefact."""
 
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -10,6 +11,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
 
 from retrieval.artefacts import atomic_folder, write_text
 from retrieval.cf.fused import POOL, Candidates, Fusion, Strategy
@@ -21,9 +24,11 @@ from retrieval.data.histories import Histories, sparse
 from retrieval.errors import InputError, ModelError, WorkspaceError, command, first_line
 from retrieval.ranking import Floats, Rankings, order, top
 from retrieval.text.scorers import SoftKnn, SoftKnnConfig
+from retrieval.text.tower import Tower, TowerConfig
 
-FORMAT_VERSION = 1
-TEXT = SoftKnn.name  # its scores come from the index, so its vectors are not saved again
+FORMAT_VERSION = 2
+TEXT = SoftKnn.name
+BY_TEXT = (TEXT, Tower.name)  # their scores come from the index, so its vectors are not saved again
 
 _CARD = """# Fusion of scorers
 
@@ -34,15 +39,18 @@ history. The `.safetensors` files hold what each scorer learnt, `stack.skops` th
 
 @dataclass(frozen=True)
 class LiveFusion:
-    """A fusion with its scorers (all but the text's), ready to order candidates for one person.
+    """A fusion with its scorers (all but the texts'), ready to order candidates for one person.
 
-    items: all item ids, sorted. text: the parameters of the text's score.
+    items: all item ids, sorted. text: the parameters of the untrained text score. tower: the trained one, without the
+    items' vectors; None where it has no say. events: fingerprint of those it was trained on, "" where none is kept.
     """
 
     fusion: Fusion
     scorers: Mapping[str, Scorer]
     items: tuple[str, ...]
     text: SoftKnnConfig
+    tower: Tower | None = None
+    events: str = ""
 
     @cached_property
     def _column_of(self) -> dict[str, int]:
@@ -58,7 +66,7 @@ class LiveFusion:
         if allowed is not None:
             candidates = np.zeros(len(self.items), dtype=np.bool_)
             candidates[[self._column_of[item_id] for item_id in allowed]] = True
-        scores = {name: self.scorers[name].score(histories)[0] for name in self.fusion.used if name != TEXT}
+        scores = {name: self.scorers[name].score(histories)[0] for name in self.fusion.used if name not in BY_TEXT}
         tops = [
             top(mask(values[None, :].copy(), excluded, candidates), POOL, name).columns[0]
             for name, values in scores.items()
@@ -67,10 +75,12 @@ class LiveFusion:
             scores, np.unique(np.concatenate([c[c >= 0] for c in tops])) if tops else columns[:0], len(history)
         )
 
-    def order(self, found: "Found", ids: Sequence[str], text: Floats, k: int) -> tuple[Rankings, dict[str, Floats]]:
-        """The k best of ``ids``, whose text scores are ``text``; and each scorer's scores of them."""
+    def order(
+        self, found: "Found", ids: Sequence[str], by_text: Mapping[str, Floats], k: int
+    ) -> tuple[Rankings, dict[str, Floats]]:
+        """The k best of ``ids``, whose text scores are ``by_text``; and each scorer's scores of them."""
         columns = np.array([self._column_of[item_id] for item_id in ids], dtype=np.int64)
-        given = {name: text if name == TEXT else found.scores[name][columns] for name in self.fusion.used}
+        given = {name: by_text[name] if name in BY_TEXT else found.scores[name][columns] for name in self.fusion.used}
         nothing = np.zeros(len(ids), dtype=np.float32)
         scores = np.stack([given.get(name, nothing) for name in self.fusion.scorers])
         candidates = Candidates(columns[None, :], scores[:, None, :], np.array([found.length]))
@@ -95,6 +105,7 @@ def save_fusion(
     best: Strategy,
     scorers: Sequence[Scorer],
     catalog_fingerprint: str,
+    events_fingerprint: str,
     made: Mapping[str, Any],
 ) -> str:
     """Write a new version below ``folder`` (``models/fusion``) and make it the current one; its name.
@@ -102,15 +113,17 @@ def save_fusion(
     ``made`` goes into config.json as it is: command, data, versions, seeds, figures on validation.
     """
     text = [scorer.config for scorer in scorers if scorer.name == TEXT]
+    towers = [scorer for scorer in scorers if isinstance(scorer, Tower)]
     if not text:
         raise ValueError(f"a fusion that serves needs {TEXT}")
     version = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
     described = {name: {k: v for k, v in asdict(f).items() if k != "stack"} for name, f in fusions.items()}
     with atomic_folder(folder / version) as work:
         for scorer in scorers:
-            if scorer.name == TEXT:
-                continue
-            save_scorer(scorer, work)
+            if scorer.name not in BY_TEXT:
+                save_scorer(scorer, work)
+        for tower in towers:
+            save_file(dict(tower.learnt()), work / "tower.safetensors")
         stack = fusions["stacked"].stack if "stacked" in fusions else None
         if stack is not None:
             stack.save(work / "stack.skops")
@@ -118,14 +131,18 @@ def save_fusion(
             "kind": "fusion",
             "format_version": FORMAT_VERSION,
             "catalog": catalog_fingerprint,
+            "events": events_fingerprint,
             "best": best,
             "fusions": described,
             "text": text[0].to_json(),
+            "tower": towers[0].config.to_json() if towers else None,
             **made,
         }
         (work / "config.json").write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
         (work / "README.md").write_text(_CARD.format(command=made.get("command", "whyrec tune")), encoding="utf-8")
     write_text(folder / "current", version + "\n")
+    for old in sorted(path for path in folder.iterdir() if path.is_dir() and path.name < version)[:-1]:
+        shutil.rmtree(old)  # the one before stays, for whoever has just opened it
     return version
 
 
@@ -148,6 +165,8 @@ def load_fusion(root: Path, wanted: str, items: Sequence[str], catalog_fingerpri
         config = json.loads((version / "config.json").read_text(encoding="utf-8"))
         if config["format_version"] > FORMAT_VERSION:
             raise ModelError(f"{version} has a newer format; update whyrec, or run: {command('tune', root)}")
+        if config["format_version"] < FORMAT_VERSION:
+            raise ModelError(f"{version} has an older format; make it anew: {command('tune', root)}")
         if config["catalog"] != catalog_fingerprint:
             raise WorkspaceError(
                 f"the fusion was made for other items than the catalog has now; run: {command('tune', root)}, or serve "
@@ -157,11 +176,19 @@ def load_fusion(root: Path, wanted: str, items: Sequence[str], catalog_fingerpri
         stack = Stack.load(version / "stack.skops") if name == "stacked" else None
         fusion = _fusion(config["fusions"][name], stack)
         text = SoftKnnConfig.from_json(config["text"])
-        used = fusion.used
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, InputError) as error:
+        used, events = fusion.used, str(config["events"])
+        tower = _tower(config["tower"], version) if Tower.name in used else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, InputError, SafetensorError) as error:
         raise ModelError(f"{folder} cannot be read ({first_line(error)}); run: {command('tune', root)}") from error
-    scorers = {name: load_scorer(name, version) for name in used if name != TEXT}
-    return LiveFusion(fusion, scorers, tuple(sorted(items)), text)
+    scorers = {name: load_scorer(name, version) for name in used if name not in BY_TEXT}
+    return LiveFusion(fusion, scorers, tuple(sorted(items)), text, tower, events)
+
+
+def _tower(parameters: dict[str, Any], version: Path) -> Tower:
+    """The tower without vectors, which are the index's."""
+    learnt = load_file(version / "tower.safetensors")
+    none = np.zeros((0, len(learnt["popular"])), dtype=np.float32)
+    return Tower.from_arrays(TowerConfig.from_json(parameters), 0, {**learnt, "vectors": none})
 
 
 def _fusion(values: dict[str, Any], stack: Stack | None) -> Fusion:

@@ -1,5 +1,6 @@
 """The folder that holds everything: settings, items, events, users, index and models."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -21,6 +22,7 @@ from retrieval.data.readers import Table
 from retrieval.errors import UnknownUserError, WorkspaceError, command, first_line
 
 FORMAT_VERSION = 1
+FOOTER = 65_536  # bytes at the end of a file of events
 
 _SETTINGS = """\
 # Settings of this workspace; `whyrec doctor` lists all that can be set. Environment variables (WHYREC_...) and
@@ -84,6 +86,22 @@ class Workspace:
     def catalog_fingerprint(self) -> str:
         """16 hexadecimal digits that change with the items."""
         return file_fingerprint([self.items_path])
+
+    @cached_property
+    def events_fingerprint(self) -> str:
+        """16 hexadecimal digits that change with the events: names, sizes and last bytes of their files.
+
+        A Parquet file ends with the statistics of all its columns; reading everything would take seconds where there
+        are many events.
+        """
+        digest = hashlib.sha256()
+        for path in sorted(self.events_path.glob("part-*.parquet")):
+            size = path.stat().st_size
+            digest.update(f"{path.name} {size} ".encode())
+            with path.open("rb") as file:
+                file.seek(max(0, size - FOOTER))
+                digest.update(file.read())
+        return digest.hexdigest()[:16]
 
     def events(self) -> pl.LazyFrame:
         """All events: user_id, item_id, value, timestamp."""

@@ -1,18 +1,22 @@
 """Sentence-transformer embeddings; the only module that imports sentence-transformers."""
 
 import contextlib
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
+from transformers.utils import logging
 
 from retrieval.errors import ModelError, first_line
 from retrieval.precision import computes_bfloat16
 from retrieval.ranking import Floats
 
 BATCH = 64
+MOST_TOKENS = 256  # of an item's text, for hidden states
 
 
 class SentenceEncoder:
@@ -47,3 +51,37 @@ def load_encoder(path: Path, fingerprint: str, device: str | None = None) -> Sen
         return SentenceEncoder(SentenceTransformer(str(path), device=device, local_files_only=True), fingerprint)
     except (OSError, ValueError, KeyError) as error:
         raise ModelError(f"{path} holds no sentence-transformer that can be loaded: {first_line(error)}") from error
+
+
+def load_hidden_states(path: Path, layers: int, fingerprint: str, device: str | None = None) -> SentenceEncoder:
+    """The first layers of the causal language model in a folder as an encoder: the mean of its hidden states.
+
+    The middle layers of a language model know what an item is; the last ones, what word comes next. Each token's state
+    passes the model's final normalisation first, so that no token drowns the others.
+
+    Raises:
+        ModelError: the folder holds no such model, or one with fewer layers.
+    """
+    logging.set_verbosity_error()  # or it lists the layers that were left out
+    try:
+        config = json.loads((path / "config.json").read_text(encoding="utf-8"))
+        deep = int(config["num_hidden_layers"])
+        if not 1 <= layers <= deep:
+            raise ModelError(f"the language model in {path} has {deep} layers; item features cannot come from {layers}")
+        cut = {"num_hidden_layers": layers}
+        if "layer_types" in config:
+            cut["layer_types"] = config["layer_types"][:layers]
+        local = {"local_files_only": True}
+        backbone = Transformer(
+            str(path),
+            config_kwargs={**cut, **local},
+            model_kwargs=local,
+            processor_kwargs=local,
+            max_seq_length=MOST_TOKENS,
+        )
+        tokenizer = backbone.tokenizer
+        tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
+        modules = [backbone, Pooling(backbone.get_embedding_dimension(), "mean")]
+        return SentenceEncoder(SentenceTransformer(modules=modules, device=device), fingerprint)
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(f"{path} holds no language model whose layers can be read: {first_line(error)}") from error

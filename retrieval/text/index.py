@@ -1,4 +1,4 @@
-"""The Chroma collection of item vectors; the only module that imports chromadb."""
+"""The Chroma collection of whitened item vectors; the only module that imports chromadb."""
 
 import shutil
 import sqlite3
@@ -19,6 +19,7 @@ from retrieval.data.workspace import Workspace
 from retrieval.errors import IndexMismatchError, WorkspaceError, command, first_line
 from retrieval.ranking import Floats
 from retrieval.text.filters import Where
+from retrieval.text.whitening import DRIFTED, Whitening
 
 COLLECTION = "items"
 CHUNK = 1024
@@ -26,6 +27,7 @@ MOST_IDS = 20_000  # SQLite takes 32,766 values in one statement
 FEW = 200  # so many excluded ids are found and left out faster than filtered
 KEPT = 50_000  # vectors in memory: 77 MB with 384 dimensions
 SYNC = 1000  # with more items than this, Chroma has written vectors to their own folder
+SAMPLE = 4_000  # items that the whitening is fitted on
 _HASH = "_hash"
 
 
@@ -42,7 +44,7 @@ class Changes:
 
 
 class ItemIndex:
-    """Item vectors with their metadata, searched by cosine, kept on disk by Chroma's persistent client."""
+    """Whitened item vectors with their metadata, searched by cosine, kept on disk by Chroma's persistent client."""
 
     def __init__(self, path: Path, encoder_fingerprint: str, *, create: bool = False):
         """Open the index in folder ``path``, or make an empty one when ``create``.
@@ -115,22 +117,43 @@ class ItemIndex:
         delete = [item_id for item_id in hashes if item_id in changed or item_id not in catalog]
         return Changes(write, delete, len(catalog) - len(write))
 
+    @property
+    def whitening(self) -> Whitening | None:
+        """What every vector went through, kept with the collection; None as long as nothing was written.
+
+        Raises:
+            ModelError: it is damaged.
+        """
+        text = (self._collection.metadata or {}).get("whitening")
+        return None if text is None else Whitening.from_text(str(text))
+
+    def has_drifted(self, catalog: Catalog, encoder: Encoder) -> bool:
+        """Whether the catalog's texts are no longer those that the whitening was fitted on: more or other items."""
+        whitening = self.whitening
+        if whitening is None:
+            return False
+        sample = _sample(catalog.ids)
+        if Whitening.grade(len(sample)) != Whitening.grade(whitening.items):
+            return True
+        vectors = encoder.encode([catalog.text(item_id) for item_id in sample])
+        return len(sample) > 0 and whitening.drift(vectors) > DRIFTED
+
     def update(
         self, catalog: Catalog, changes: Changes, encoder: Encoder, progress: Callable[[int], None] = lambda _: None
     ) -> None:
         """Carry out ``changes``; ``progress`` is told how many items were written since it was told last.
 
-        One chunk is written while the next is encoded. Stopped in the middle, what was written stays and the next
-        `changes` leaves it out.
+        The first time, the whitening is fitted on a sample of the catalog. One chunk is written while the next is
+        encoded. Stopped in the middle, what was written stays and the next `changes` leaves it out.
         """
         self.delete(changes.delete)
-        # Texts of like length together: a batch is padded to its longest.
-        by_length = sorted(changes.write, key=lambda item_id: len(catalog.text(item_id)), reverse=True)
+        whitening = self.whitening or self._fitted(catalog, encoder)
+        by_length = _by_length(changes.write, catalog)
         written: Future[None] | None = None
         with ThreadPoolExecutor(max_workers=1) as writer:
             for start in range(0, len(by_length), CHUNK):
                 ids = by_length[start : start + CHUNK]
-                vectors = encoder.encode([catalog.text(item_id) for item_id in ids])
+                vectors = whitening(encoder.encode([catalog.text(item_id) for item_id in ids]))
                 if written is not None:
                     written.result()
                     progress(CHUNK)
@@ -138,6 +161,23 @@ class ItemIndex:
             if written is not None:
                 written.result()
                 progress((len(by_length) - 1) % CHUNK + 1)
+
+    def _fitted(self, catalog: Catalog, encoder: Encoder) -> Whitening:
+        sample = _by_length(_sample(catalog.ids), catalog)
+        whitening = Whitening.fit(encoder.encode([catalog.text(item_id) for item_id in sample]))
+        self._remember("whitening", whitening.to_text())
+        return whitening
+
+    def encode(self, encoder: Encoder, texts: Sequence[str]) -> Floats:
+        """(n, d) the whitened vectors of texts, as those of the items.
+
+        Raises:
+            IndexMismatchError: nothing was written yet.
+        """
+        whitening = self.whitening
+        if whitening is None:
+            raise IndexMismatchError(f"the index is empty; run: {command('index', self.path.parent)}")
+        return whitening(encoder.encode(texts))
 
     def delete(self, ids: list[str]) -> None:
         """Remove items."""
@@ -159,8 +199,11 @@ class ItemIndex:
 
     def complete(self, catalog_fingerprint: str) -> None:
         """Remember that the index holds exactly the items of this catalog."""
+        self._remember("catalog", catalog_fingerprint)
+
+    def _remember(self, name: str, value: str) -> None:
         with self._guarded():
-            self._collection.modify(metadata={**(self._collection.metadata or {}), "catalog": catalog_fingerprint})
+            self._collection.modify(metadata={**(self._collection.metadata or {}), name: value})
 
     def vectors(self, ids: Sequence[str]) -> Floats:
         """(n, d) float32, in the order of ``ids``.
@@ -241,6 +284,18 @@ def open_index(workspace: Workspace, encoder_fingerprint: str) -> ItemIndex:
             f"run: {command('index', workspace.root)}"
         )
     return index
+
+
+def _sample(ids: Sequence[str]) -> list[str]:
+    """At most `SAMPLE` ids, always the same ones of the same catalog."""
+    if len(ids) <= SAMPLE:
+        return list(ids)
+    return [ids[row] for row in np.random.default_rng(0).choice(len(ids), SAMPLE, replace=False)]
+
+
+def _by_length(ids: Sequence[str], catalog: Catalog) -> list[str]:
+    """Texts of like length together, the longest first: a batch is padded to its longest."""
+    return sorted(ids, key=lambda item_id: len(catalog.text(item_id)), reverse=True)
 
 
 def delete_index(path: Path) -> None:

@@ -9,7 +9,7 @@ from retrieval.fusion import standardise
 from retrieval.ranking import Floats
 
 MAX_QUERIES = 16
-SHARPNESS = 20.0
+SHARPNESS = 6.0
 
 
 @dataclass(frozen=True)
@@ -38,10 +38,27 @@ class Interest:
 
 
 @dataclass(frozen=True)
+class Direction:
+    """One thing to look for: items far in one direction (d,), of any length."""
+
+    towards: Floats
+
+    @property
+    def queries(self) -> Floats:
+        """(1, d) float32 of length 1, unless it is 0."""
+        length = np.linalg.norm(self.towards)
+        return np.asarray(self.towards / (length if length > 0 else 1), dtype=np.float32)[None, :]
+
+    def score(self, vectors: Floats) -> Floats:
+        """Score items (n, d) of length 1: their product with it, (n,) float32."""
+        return np.asarray(vectors @ self.towards, dtype=np.float32)
+
+
+@dataclass(frozen=True)
 class Profile:
     """The interests of one request, at least one, and the ids that must not be retrieved."""
 
-    interests: tuple[Interest, ...]
+    interests: tuple[Interest | Direction, ...]
     exclude: frozenset[str] = field(default_factory=frozenset)
 
     @property

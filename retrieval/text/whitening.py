@@ -1,0 +1,85 @@
+"""Take away what all items of a catalog have in common, so that cosines tell them apart."""
+
+import base64
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from retrieval.errors import ModelError
+from retrieval.ranking import Floats
+
+FEWEST_TO_SCALE = 100  # items; of fewer, spread is mostly chance
+FEWEST_TO_STRIP = 1_000  # items; of fewer, the largest common direction may be a topic
+DEAD = 1e-6  # a dimension whose spread is less than this share of the median spread says nothing
+DRIFTED = 0.25  # standard deviations
+
+
+@dataclass(frozen=True)
+class Whitening:
+    """Standardises each dimension over a catalog, removes the largest common direction, scales to length 1.
+
+    mean: (d,) and scale: (d,), one over the standard deviation, 0 for dimensions without any. common: (c, d) directions
+    of length 1 that are removed after scaling ("all-but-the-top", Mu & Viswanath 2018, section 2). items: how many it
+    was fitted on.
+    """
+
+    mean: Floats
+    scale: Floats
+    common: Floats
+    items: int
+
+    @classmethod
+    def fit(cls, vectors: Floats) -> Self:
+        """From the raw vectors (n, d) of a catalog or of a sample; fewer items allow less (the constants say when)."""
+        n, d = vectors.shape
+        none = np.zeros((0, d), dtype=np.float32)
+        if cls.grade(n) == 0:
+            return cls(np.zeros(d, dtype=np.float32), np.ones(d, dtype=np.float32), none, n)
+        mean = vectors.mean(axis=0, dtype=np.float64).astype(np.float32)
+        spread = vectors.std(axis=0, dtype=np.float64)
+        alive = spread > DEAD * np.median(spread)
+        scale = np.divide(1.0, spread, out=np.zeros(d), where=alive).astype(np.float32)
+        if cls.grade(n) == 1:
+            return cls(mean, scale, none, n)
+        standard = (vectors - mean) * scale
+        _, directions = np.linalg.eigh(standard.T @ standard)
+        return cls(mean, scale, np.ascontiguousarray(directions[:, -1:].T), n)
+
+    @staticmethod
+    def grade(items: int) -> int:
+        """What so many items allow: 0 nothing, 1 scaling, 2 removing a common direction as well."""
+        return sum(items >= fewest for fewest in (FEWEST_TO_SCALE, FEWEST_TO_STRIP))
+
+    def __call__(self, vectors: Floats) -> Floats:
+        """(n, d) float32 of length 1; a vector that is nothing but common becomes 0."""
+        standard = (vectors - self.mean) * self.scale
+        standard -= (standard @ self.common.T) @ self.common
+        lengths = np.linalg.norm(standard, axis=1, keepdims=True)
+        unit = np.divide(standard, lengths, out=np.zeros_like(standard), where=lengths > 0)
+        return np.asarray(unit, dtype=np.float32)
+
+    def drift(self, vectors: Floats) -> float:
+        """How far the mean of these raw vectors (n, d) is from the one it was fitted on, in standard deviations."""
+        shift = (vectors.mean(axis=0, dtype=np.float64) - self.mean) * self.scale
+        return float(np.sqrt(np.mean(shift**2)))
+
+    def to_text(self) -> str:
+        """The same as base64, to be kept in the metadata of a collection; 20 kB for 960 dimensions."""
+        arrays = {"mean": self.mean, "scale": self.scale, "common": self.common, "items": np.array([self.items])}
+        return base64.b64encode(save(arrays)).decode("ascii")
+
+    @classmethod
+    def from_text(cls, text: str) -> Self:
+        """What `to_text` gave.
+
+        Raises:
+            ModelError: it is damaged.
+        """
+        try:
+            arrays = load(base64.b64decode(text, validate=True))
+            return cls(arrays["mean"], arrays["scale"], arrays["common"], int(arrays["items"][0]))
+        except (ValueError, KeyError, IndexError, SafetensorError) as error:
+            raise ModelError(f"the whitening of the index cannot be read ({error})") from error
