@@ -20,7 +20,6 @@ MOST_ATTRIBUTES = 2
 LOOKED_AT = 5
 SAMPLE = 300
 NEAR_SHARE = 0.99
-NEAR_WORDS = 0.3
 _NEGATED = re.compile(
     r"\b(?:no|not|without|except|never|nothing|avoid|hate|\w+n['’]t)\b[^,;.!?]*?(?=[,;.!?]|\bbut\b|$)"
 )
@@ -128,7 +127,7 @@ class EvidenceFinder:
                 return Evidence(item_id, label, "cited", did, cited[:1], query=taste.query)
         if taste.query_vector is not None:
             # An encoder hardly hears a "no": nothing is said of the meaning of a query that has one.
-            near = not unwanted and float(self._vectors([item_id])[0] @ taste.query_vector) >= NEAR_WORDS
+            near = not unwanted and self._fits(item_id, taste.query_vector)
             return Evidence(item_id, label, "meaning" if near else "far", "liked", query=taste.query)
         did = next(iter(taste.liked.values()), "liked")
         return Evidence(item_id, label, "unlinked", did, query=taste.query)
@@ -140,12 +139,20 @@ class EvidenceFinder:
         return np.stack([self._fetched[item_id] for item_id in item_ids])
 
     @cached_property
+    def _drawn(self) -> Floats:
+        """The vectors of items drawn by chance: how near is near."""
+        return self._vectors(random.Random(0).sample(self._catalog.ids, min(SAMPLE, len(self._catalog))))
+
+    @cached_property
     def near(self) -> float:
         """The cosine from which two items' texts are called close: what 99 % of pairs drawn by chance stay below."""
-        drawn = random.Random(0).sample(self._catalog.ids, min(SAMPLE, len(self._catalog)))
-        vectors = self._vectors(drawn)
-        cosines = (vectors @ vectors.T)[np.triu_indices(len(drawn), k=1)]
+        cosines = (self._drawn @ self._drawn.T)[np.triu_indices(len(self._drawn), k=1)]
         return float(np.quantile(cosines, NEAR_SHARE)) if len(cosines) else 1.0
+
+    def _fits(self, item_id: str, query: Floats) -> bool:
+        """Whether an item is as near to the words as the nearest hundredth of items, and not opposed to them."""
+        cosine = float(self._vectors([item_id])[0] @ query)
+        return cosine > 0 and cosine >= float(np.quantile(self._drawn @ query, NEAR_SHARE))
 
     def _nearest(
         self, item_id: str, liked: list[str], did: Mapping[str, str]

@@ -40,6 +40,14 @@ class Models:
         """
         return JoinedEncoder([load() for load in self._encoders.values()])
 
+    @cached_property
+    def query_encoder(self) -> "Encoder":
+        """What words to search with become vectors by: the sentence encoder alone.
+
+        A language model's states of a few words say more of how they are worded than of what is meant.
+        """
+        return next(iter(self._encoders.values()))()
+
     def remembering_encoder(self, root: Path) -> "Encoder":
         """The same, with the vectors of all texts kept in ``features/`` of the workspace at ``root``."""
         return JoinedEncoder(

@@ -65,7 +65,7 @@ class Recommender:
             return self.index.vectors(ids)  # opened only when a history or a like has been found
 
         def encode(texts: Sequence[str]) -> Floats:
-            return self.index.encode(self._models.encoder, texts)
+            return self.index.encode(self._models.query_encoder, texts)
 
         tower = self._live.tower if self._live else None
         return PersonReader(self._workspace, self._settings, self.titles, vectors, encode, text, tower)

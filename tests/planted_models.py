@@ -16,7 +16,7 @@ class PlantedModels(Models):
     """Real models, small ones."""
 
     encoder_fingerprint = WordEncoder.fingerprint
-    encoder = WordEncoder()
+    encoder = query_encoder = WordEncoder()
 
     def __init__(self, folder: Path):
         super().__init__(PLANTED_SETTINGS)

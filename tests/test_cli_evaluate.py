@@ -81,7 +81,7 @@ def test_what_is_left_out_is_a_note_and_no_traceback(folder):
     result = whyrec("evaluate", "--trials", "1", "--users", "10", "-w", "ws", cwd=folder)
     assert result.returncode == 0, result.stderr
     notes = [line for line in result.stderr.splitlines() if line.startswith("note: ")]
-    assert [note.split()[1] for note in notes] == ["cosine", "soft-knn", "tower", "fused"]
+    assert [note.split()[1] for note in notes] == ["fused", "cosine", "soft-knn", "tower"]
     assert all("whyrec index" in note for note in notes)
     assert "Traceback" not in result.stderr
     assert_plain(result.stdout + result.stderr)
@@ -199,6 +199,13 @@ print([name for name in heavy if name in sys.modules], file=sys.stderr)
 """
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stderr.strip() == "[]"
+
+
+def test_the_help_names_every_system():
+    from agent.cli.evaluate import NAMES
+    from agent.evaluation.run import SYSTEMS
+
+    assert NAMES == SYSTEMS
 
 
 def test_a_table_of_strategies_has_its_words_under_their_heading(capsys):

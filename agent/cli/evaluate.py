@@ -17,6 +17,9 @@ from agent.cli.options import DEFAULT_WORKSPACE, FormatOption, WorkspaceOption, 
 
 PROVEN = 0.05
 WIDE = 80  # characters that all columns need
+SCORER_NAMES = ("popularity", "item-knn", "bias-knn", "mf", "ease", "ials", "cosine", "soft-knn", "tower")
+FUSION_NAMES = ("weighted", "cascade", "borda", "rrf", "stacked", "fused")  # fused: the very pipeline of recommend
+NAMES = (*SCORER_NAMES, *FUSION_NAMES)
 SHOWN = (("ndcg", 10), ("recall", 10), ("mrr", 10), ("coverage", 10), ("latency-p50", 10))
 
 
@@ -49,7 +52,9 @@ TrialsOption = Annotated[int, typer.Option(min=1, max=1000, help="Parameter tria
 
 def evaluate(
     split: SplitOption = None,
-    systems: Annotated[str, typer.Option(help="all, or names divided by commas, such as ease,fused.")] = "all",
+    systems: Annotated[
+        str, typer.Option(help=f"all, or some of these, divided by commas: {', '.join(NAMES)}.")
+    ] = "all",
     users: Annotated[
         int | None, typer.Option(min=1, help="At most so many users, drawn at random.", show_default="all")
     ] = None,
@@ -82,6 +87,8 @@ def evaluate(
     opened = open_workspace(workspace)
     if out is not None and out.exists():
         raise typer.BadParameter(f"{out} exists already; name a new folder with --out")
+    if out is not None:
+        out.parent.mkdir(parents=True, exist_ok=True)  # not after an hour of measuring
     names = tuple(dict.fromkeys(part.strip() for part in systems.split(",") if part.strip()))
     if not names:
         raise typer.BadParameter("--systems names none; write all, or names divided by commas")
@@ -164,4 +171,4 @@ def _say_whether_proven(report: dict[str, Any]) -> None:
         say(f"{first}: {lead} (NDCG@10, paired bootstrap, Holm)")
 
 
-__all__ = ["RelevantOption", "SplitOption", "TrialsOption", "evaluate"]
+__all__ = ["SCORER_NAMES", "RelevantOption", "SplitOption", "TrialsOption", "evaluate"]

@@ -9,8 +9,8 @@ from rich.table import Table
 from rich.text import Text
 
 from agent.cli.console import Format, Steps, print_rows, say
+from agent.cli.evaluate import SCORER_NAMES, RelevantOption, SplitOption, TrialsOption
 from agent.cli.evaluate import RelevantChoice as Relevant
-from agent.cli.evaluate import RelevantOption, SplitOption, TrialsOption
 from agent.cli.options import DEFAULT_WORKSPACE, FormatOption, WorkspaceOption, open_workspace
 
 if TYPE_CHECKING:
@@ -25,7 +25,8 @@ def tune(
     scorers: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Scorers by name, or fusion: all that are fused, put together and made live.", show_default="fusion"
+            help=f"Some of {', '.join(SCORER_NAMES)}; or fusion: all that are fused, put together and made live.",
+            show_default="fusion",
         ),
     ] = None,
     split: SplitOption = None,
@@ -70,7 +71,9 @@ def tune(
             fusions = make_live(study, [found for found in winners if found.scorer in FUSED], command_line, watch)
             rows += [fusion_row(fusions, name) for name in fusions.values]
     print_rows(rows, form, as_table(rows))
-    if FUSION in wanted:
+    if FUSION not in wanted:
+        say(f"Kept in the workspace; {command('tune', workspace)} puts scorers together and lets them serve")
+    else:
         used = ", ".join(fusions.strategies[fusions.best].used)
         alone = f"{used} alone, than which no fusion is proven better"
         say(f"Live: {alone if fusions.best == SINGLE else f'{fusions.best} of {used}'}; whyrec recommend uses it now")

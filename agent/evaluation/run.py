@@ -169,6 +169,8 @@ class SeedRun:
         """The figures of every system that the data allow."""
         study = self._study
         wanted = self._plan.systems or SYSTEMS
+        if SERVED in wanted and not study.has_text:
+            self._leave_out(SERVED, f"it needs an index; run: {command('index', study.workspace.root)}")
         fuses = any(name in (*STRATEGIES, SERVED) for name in wanted)
         winners = self._winners([name for name in SCORERS if name in wanted or (fuses and name in FUSED)])
         found = []
@@ -177,7 +179,6 @@ class SeedRun:
             if name in SCORERS and name not in winners:
                 continue
             if name == SERVED and not study.has_text:
-                self._leave_out(name, f"it needs an index; run: {command('index', study.workspace.root)}")
                 continue
             found.append(self._one(name, winners, around))
         return found

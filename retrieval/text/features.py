@@ -9,7 +9,7 @@ from retrieval.ranking import Floats
 
 
 class JoinedEncoder:
-    """Several encoders as one (`Encoder`); each has the same share of a vector's length.
+    """Several encoders side by side (`Encoder`); each one's part of a vector has length 1.
 
     Their dimensions differ in size by orders of magnitude, so the vectors are of use once they are whitened.
     """
@@ -22,6 +22,5 @@ class JoinedEncoder:
         self.dimension = sum(part.dimension for part in parts)
 
     def encode(self, texts: Sequence[str]) -> Floats:
-        """(n, d) float32, each row of length 1."""
-        share = np.float32(len(self._parts) ** -0.5)
-        return np.concatenate([part.encode(texts) * share for part in self._parts], axis=1)
+        """(n, d) float32, each row as long as the root of the number of encoders."""
+        return np.concatenate([part.encode(texts) for part in self._parts], axis=1)

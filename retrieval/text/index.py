@@ -169,7 +169,7 @@ class ItemIndex:
         return whitening
 
     def encode(self, encoder: Encoder, texts: Sequence[str]) -> Floats:
-        """(n, d) the whitened vectors of texts, as those of the items.
+        """(n, d) the whitened vectors of words to search with; ``encoder`` is the items' or the first part of it.
 
         Raises:
             IndexMismatchError: nothing was written yet.
@@ -261,6 +261,10 @@ class ItemIndex:
         try:
             yield
         except (ChromaError, sqlite3.Error, OSError, ValueError, RuntimeError) as error:
+            if "readonly" in str(error):
+                raise WorkspaceError(
+                    f"you may not write to {self.path}, which Chroma needs even to search; copy the workspace"
+                ) from error
             raise WorkspaceError(
                 f"the index in {self.path} cannot be used ({first_line(error)}); make room if the disk is full, "
                 f"else {self._rebuild}"

@@ -54,8 +54,13 @@ class Whitening:
         return sum(items >= fewest for fewest in (FEWEST_TO_SCALE, FEWEST_TO_STRIP))
 
     def __call__(self, vectors: Floats) -> Floats:
-        """(n, d) float32 of length 1; a vector that is nothing but common becomes 0."""
-        standard = (vectors - self.mean) * self.scale
+        """(n, d) float32 of length 1; a vector that is nothing but common becomes 0.
+
+        Of vectors with fewer dimensions the others are taken to be the mean: nothing is known of them.
+        """
+        known = vectors.shape[1]
+        standard = np.zeros((len(vectors), len(self.mean)), dtype=np.float32)
+        standard[:, :known] = (vectors - self.mean[:known]) * self.scale[:known]
         standard -= (standard @ self.common.T) @ self.common
         lengths = np.linalg.norm(standard, axis=1, keepdims=True)
         unit = np.divide(standard, lengths, out=np.zeros_like(standard), where=lengths > 0)
