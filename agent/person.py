@@ -85,8 +85,8 @@ class PersonReader:
         tower = None
         if self._tower is not None:
             had = history.items if self._tower.config.positive_from is None else liked
-            vectors = self._vectors(tuple(dict.fromkeys((*had, *named))))
-            tower = Profile((self._tower.direction(vectors),), exclude)
+            items = tuple(dict.fromkeys((*had, *named)))
+            tower = Profile((self._tower.direction(self._vectors(items)),), exclude) if items else None
         return Person(taste, Profile(tuple(interests), exclude), self._with(history, named), tuple(notes), tower)
 
     def _history(self, request: Request) -> History:

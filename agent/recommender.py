@@ -20,7 +20,7 @@ from retrieval.cf.live import TEXT, LiveFusion, load_fusion
 from retrieval.contracts import RankRequest
 from retrieval.data.titles import TitleMatcher
 from retrieval.data.workspace import Workspace
-from retrieval.errors import InputError, WhyrecError, command
+from retrieval.errors import InputError, WhyrecError, WorkspaceError, command
 from retrieval.fusion import weighted
 from retrieval.ranking import Floats, Rankings, order
 from retrieval.text.filters import Where, compile_where
@@ -49,7 +49,13 @@ class Recommender:
         Raises:
             IndexMismatchError: there is none, another encoder made it, or it holds other items than the catalog.
         """
-        return open_index(self._workspace, self._models.encoder_fingerprint)
+        index = open_index(self._workspace, self._models.encoder_fingerprint)
+        if self._live and self._live.space not in ("", index.space):
+            raise WorkspaceError(
+                "the fusion was trained on other vectors than the index has now; run: "
+                f"{command('tune', self._workspace.root)}, or serve without it: WHYREC_RANKING__FUSION=off"
+            )
+        return index
 
     @cached_property
     def titles(self) -> TitleMatcher:

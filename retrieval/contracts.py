@@ -21,7 +21,7 @@ class Encoder(Protocol):
         ...
 
     def encode(self, texts: Sequence[str]) -> Floats:
-        """(n, d) float32, each row of length 1; no texts give (0, d)."""
+        """(n, d) float32, each row of length 1, 0 where a text says nothing; no texts give (0, d)."""
         ...
 
 

@@ -75,7 +75,8 @@ def save(root, fusions, scorers, best="weighted"):
     workspace = Workspace(root)
     fingerprints = workspace.catalog_fingerprint, workspace.events_fingerprint
     made = {"command": "whyrec tune --x"}
-    return save_fusion(root / "models" / "fusion", fusions, best, scorers, *fingerprints, made)
+    space = ItemIndex(root / "index", WordEncoder.fingerprint).space
+    return save_fusion(root / "models" / "fusion", fusions, best, scorers, *fingerprints, made, space=space)
 
 
 def load(root, wanted="auto"):

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from retrieval.fusion import standardise
-from retrieval.text.profile import MAX_QUERIES, SHARPNESS, Interest, Profile, interest_in
+from retrieval.text.profile import MAX_QUERIES, SHARPNESS, Direction, Interest, Profile, interest_in
+from retrieval.text.retriever import TextRetriever
 
 sizes = st.integers(1, 40)
 seeds = st.integers(0, 2**32 - 1)
@@ -107,3 +108,43 @@ def test_no_items_have_no_scores(interests):
 
 def test_an_interest_scores_no_items():
     assert interest_in(unit_vectors(2)).score(unit_vectors(0)).shape == (0,)
+
+
+@pytest.mark.parametrize("length", [1e-4, 1.0, 300.0])
+def test_a_direction_scores_by_product_and_searches_by_its_unit(length):
+    towards, items = np.float32(length) * unit_vectors(1)[0], unit_vectors(30, seed=1)
+    direction = Direction(towards)
+    assert direction.queries.shape == (1, 8)
+    assert direction.queries.dtype == direction.score(items).dtype == np.float32
+    np.testing.assert_allclose(direction.queries, unit_vectors(1), atol=1e-6)
+    np.testing.assert_allclose(direction.score(items), items @ towards, rtol=1e-5)
+    assert direction.score(items).argmax() == (items @ direction.queries[0]).argmax()
+    assert direction.score(items[:0]).shape == (0,)
+
+
+def test_no_direction_is_no_error_and_every_item_is_alike():
+    direction = Direction(np.zeros(8, dtype=np.float32))
+    assert not direction.queries.any()
+    assert not direction.score(unit_vectors(5)).any()
+
+
+def test_a_direction_weighs_as_much_as_an_interest_whatever_its_length():
+    axes, items = np.eye(2, dtype=np.float32), unit_vectors(9, dimension=2)
+    expected = (standardise(items[:, 0]) + standardise(items[:, 1])) / 2
+    for length in (0.01, 40):
+        profile = Profile((Interest(axes[:1], axes[:1]), Direction(np.float32(length) * axes[1])))
+        assert profile.queries.tolist() == axes.tolist()
+        np.testing.assert_allclose(profile.score(items), expected, atol=1e-5)
+    without = Profile((Interest(axes[:1], axes[:1]), Direction(np.zeros(2, dtype=np.float32))))
+    assert without.score(items).argsort().tolist() == items[:, 0].argsort().tolist()
+
+
+def test_a_direction_retrieves_the_items_farthest_along_it(planted_index, planted):
+    ids = sorted(planted.catalog.ids)
+    vectors = planted_index.vectors(ids)
+    towards = vectors[:6].sum(axis=0) - 2 * vectors[9]
+    found = TextRetriever(planted_index).retrieve([Profile((Direction(towards),), frozenset(ids[:2]))], 4)
+    best = sorted(range(2, len(ids)), key=lambda row: -float(vectors[row] @ towards))[:4]
+    assert found.ids[0].tolist() == [ids[row] for row in best]
+    nowhere = TextRetriever(planted_index).retrieve([Profile((Direction(np.zeros_like(towards)),))], 4)
+    assert len(nowhere.row(0)) == 4

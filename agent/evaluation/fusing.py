@@ -12,7 +12,7 @@ from agent.evaluation.output import versions
 from agent.evaluation.study import Study
 from agent.evaluation.tuning import PLACES, Tuned, mean_ndcg
 from agent.evaluation.watch import Watch
-from retrieval.cf.fused import POOL, SINGLE, STRATEGIES, Candidates, Fusion, Strategy, find_candidates
+from retrieval.cf.fused import POOL, SINGLE, STRATEGIES, Candidates, Fusion, Strategy, find_candidates, joined_lists
 from retrieval.cf.live import save_fusion
 from retrieval.cf.scorer import Scorer
 from retrieval.cf.scorers import SCORERS
@@ -59,6 +59,15 @@ class Lists:
     relevant: NDArray[np.bool_]
     counts: NDArray[np.int64]
 
+    @classmethod
+    def joined(cls, parts: Sequence["Lists"]) -> "Lists":
+        """Those of several validations below each other."""
+        return cls(
+            Candidates.joined([part.candidates for part in parts]),
+            joined_lists([part.relevant for part in parts]),
+            np.concatenate([part.counts for part in parts]),
+        )
+
     def take(self, rows: NDArray[np.int64]) -> "Lists":
         """Some of the users."""
         found = self.candidates
@@ -85,22 +94,26 @@ def find_fusions(study: Study, winners: Sequence[Tuned], progress: Callable[[], 
     Raises:
         SplitError: no user has a relevant item.
     """
-    scorers = []
-    for winner in winners:
-        scorers.append(winner.fit(study, "validation"))
-        progress()
-    task = study.task("validation").sample(USERS, study.seed)
-    lists = validation_lists(study, task, scorers)
+    parts = []
+    singles: dict[str, float] = dict.fromkeys((winner.scorer for winner in winners), 0.0)
+    for place, part in enumerate(study.validations):
+        scorers = []
+        for winner in winners:
+            scorers.append(winner.fit(part, "validation"))
+            if place == 0:
+                progress()
+        task = part.task("validation").sample(USERS, study.seed)
+        parts.append(validation_lists(part, task, scorers))
+        for scorer in scorers:
+            found = scorer.top(task.histories, PLACES, candidates=task.candidates)
+            singles[scorer.name] += mean_ndcg(found.columns, part, task) / len(study.validations)
+    lists = Lists.joined(parts)
     if len(lists.counts) == 1:
         raise SplitError(
             f"the split {study.name!r} leaves one user to validate on, and a fusion needs two: one half of them to "
             "choose its constants on, one to judge them; choose another with --split"
         )
-    names = tuple(scorer.name for scorer in scorers)
-    singles = {
-        scorer.name: mean_ndcg(scorer.top(task.histories, PLACES, candidates=task.candidates).columns, study, task)
-        for scorer in scorers
-    }
+    names = tuple(singles)
     strategies: dict[Strategy, Fusion] = {}
     figures: dict[Strategy, Figures] = {}
     halves = [np.sort(h) for h in np.array_split(np.random.default_rng(study.seed).permutation(len(lists.counts)), 2)]
@@ -151,7 +164,7 @@ def make_live(study: Study, winners: Sequence[Tuned], command: str, watch: Watch
     }
     folder = study.workspace.root / "models" / "fusion"
     fingerprints = study.workspace.catalog_fingerprint, study.workspace.events_fingerprint
-    save_fusion(folder, fusions.strategies, fusions.best, scorers, *fingerprints, made)
+    save_fusion(folder, fusions.strategies, fusions.best, scorers, *fingerprints, made, space=study.space)
     return fusions
 
 
@@ -161,12 +174,7 @@ def validation_lists(study: Study, task: Task, scorers: Sequence[Scorer]) -> Lis
     rows = np.flatnonzero(np.diff(relevant.indptr)).astype(np.int64)
     histories, wanted = task.histories.take(rows), relevant[rows]
     parts = list(find_candidates(scorers, histories, POOL, candidates=task.candidates))
-    candidates = Candidates(
-        np.concatenate([part.columns for part in parts]),
-        np.concatenate([part.scores for part in parts], axis=1),
-        np.concatenate([part.lengths for part in parts]),
-        np.concatenate([part.found for part in parts if part.found is not None], axis=1),
-    )
+    candidates = Candidates.joined(parts)
     return Lists(candidates, find_hits(candidates.columns, wanted), np.diff(wanted.indptr).astype(np.int64))
 
 

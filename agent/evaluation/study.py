@@ -17,7 +17,7 @@ from retrieval.data.histories import Histories
 from retrieval.data.splits import PARTS, Split, Stage, Task, default_split, make_split
 from retrieval.data.workspace import Workspace
 from retrieval.ranking import Floats
-from retrieval.text.index import open_index
+from retrieval.text.index import ItemIndex, open_index
 
 Relevance = Literal["liked", "any"]
 
@@ -67,9 +67,14 @@ class Study:
         return split
 
     @cached_property
+    def validations(self) -> list["Study"]:
+        """What parameters are chosen on: this study, and for cold items others that validate on other items."""
+        return [self, *(_Fold(self, split) for split in self.split.validations()[1:])]
+
+    @cached_property
     def fingerprint(self) -> str:
         """16 hexadecimal digits of the split, of the items' text and of what counts as relevant."""
-        text = self.models.encoder_fingerprint if self.has_text else ""
+        text = self.space if self.has_text else ""
         data = (self.split.fingerprint, self.workspace.catalog_fingerprint, text)
         parts = (*data, self.question.relevant, self.settings.events.liked_from)
         return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
@@ -108,8 +113,16 @@ class Study:
         Raises:
             IndexMismatchError: there is no index of these items.
         """
-        index = open_index(self.workspace, self.models.encoder_fingerprint)
-        return index.vectors(sorted(self.workspace.catalog.ids))
+        return self._index.vectors(sorted(self.workspace.catalog.ids))
+
+    @property
+    def space(self) -> str:
+        """What the vectors can be compared with (`ItemIndex.space`)."""
+        return self._index.space
+
+    @cached_property
+    def _index(self) -> ItemIndex:
+        return open_index(self.workspace, self.models.encoder_fingerprint)
 
     @cached_property
     def has_text(self) -> bool:
@@ -131,3 +144,19 @@ class Study:
         values = self.split.events.filter(pl.col("part").is_in(PARTS[:3]))["value"]
         threshold = self.settings.events.liked_from
         return bool((values >= threshold).any() and (values < threshold).any())
+
+
+class _Fold(Study):
+    """A study of the same events that validates on something else."""
+
+    def __init__(self, study: Study, split: Split):
+        super().__init__(study.workspace, study.settings, study.models, study.question, study.seed)
+        self._study, self._split = study, split
+
+    @cached_property
+    def split(self) -> Split:
+        return self._split
+
+    @cached_property
+    def vectors(self) -> Floats:
+        return self._study.vectors

@@ -20,6 +20,7 @@ from retrieval.metrics import accuracy_threshold, find_hits, is_liked, ranking_m
 from retrieval.ranking import Columns, Floats
 
 TRIALS = 20
+ENOUGH = 5  # trials that all give the same figure
 USERS = 2_000  # validation is on at most so many users
 PLACES = 10
 NDCG, RMSE = "ndcg@10", "rmse"
@@ -40,12 +41,14 @@ class Trial:
 class Tuned:
     """The parameters that won on the validation part of one split, and all that were tried.
 
-    metric: what was optimised, NDCG@10, or RMSE where the scorer predicts values. threshold: the score from which
+    asked: the number of trials; fewer are made where the first ones make no difference at all, as of scorers without
+    text for cold items. metric: what was optimised, NDCG@10, or RMSE where the scorer predicts values. threshold: the score from which
     "liked" was the best guess on validation. fingerprint: of the split, the items' text and what counts as relevant.
     """
 
     scorer: str
     fingerprint: str
+    asked: int
     metric: str
     parameters: Mapping[str, Any]
     value: float
@@ -72,7 +75,7 @@ def tuned(study: Study, name: str, trials: int, progress: Callable[[], None] = l
     path = tuning_folder(study) / f"{name}-{wanted}.json"
     known = _read(path)
     fingerprint = study.fingerprint
-    if known and known.fingerprint == fingerprint and len(known.trials) == wanted:
+    if known and known.fingerprint == fingerprint and known.asked == wanted:
         return known
     found = _search(study, name, trials, progress)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -112,7 +115,7 @@ def _choices(study: Study, name: str) -> list[float | None]:
 def _search(study: Study, name: str, trials: int, progress: Callable[[], None]) -> Tuned:
     kind, choices = SCORERS[name], _choices(study, name)
     ranges = kind.config_type.ranges()
-    task = study.task("validation").sample(USERS, study.seed)
+    tasks = [part.task("validation").sample(USERS, study.seed) for part in study.validations]
     metric = RMSE if kind.predicts_values else NDCG
     sign = -1 if metric == RMSE else 1
     done: list[Trial] = []
@@ -122,12 +125,15 @@ def _search(study: Study, name: str, trials: int, progress: Callable[[], None]) 
         start = time.perf_counter()
         parameters = {"positive_from": trial.suggest_categorical("positive_from", choices)}
         parameters |= {parameter: _suggest(trial, name, parameter) for parameter in ranges}
-        scorer = kind.fit(study.training_data("validation"), kind.config_type.from_json(parameters))
-        value = _figure(scorer, study, task, metric)
+        config = kind.config_type.from_json(parameters)
+        scorers = [kind.fit(part.training_data("validation"), config) for part in study.validations]
+        value = float(np.mean([_figure(one, study, task, metric) for one, task in zip(scorers, tasks, strict=True)]))
         if not done or sign * value > max(sign * earlier.value for earlier in done):
-            best[:] = [scorer]
+            best[:] = scorers[:1]
         done.append(Trial(parameters, value, round(time.perf_counter() - start, 3)))
         progress()
+        if len(done) == ENOUGH and len({earlier.value for earlier in done}) == 1:
+            search.stop()
         return sign * value
 
     # The defaults first: tuned is never worse than they on validation. Without ranges, the choices are all there is.
@@ -135,10 +141,11 @@ def _search(study: Study, name: str, trials: int, progress: Callable[[], None]) 
     search = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=study.seed))
     for choice in choices[-1:] if ranges else choices[::-1]:
         search.enqueue_trial({"positive_from": choice, **defaults})
-    search.optimize(objective, n_trials=_wanted(study, name, trials))
+    asked = _wanted(study, name, trials)
+    search.optimize(objective, n_trials=asked)
     winner = done[search.best_trial.number]
-    threshold = _threshold(best[0], study, task)
-    return Tuned(name, study.fingerprint, metric, winner.parameters, winner.value, threshold, tuple(done))
+    threshold = _threshold(best[0], study, tasks[0])
+    return Tuned(name, study.fingerprint, asked, metric, winner.parameters, winner.value, threshold, tuple(done))
 
 
 def _suggest(trial: optuna.Trial, name: str, parameter: str) -> float:

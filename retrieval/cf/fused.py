@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +34,17 @@ class Candidates:
     scores: Floats
     lengths: NDArray[np.int64]
     found: NDArray[np.bool_] | None = None
+
+    @classmethod
+    def joined(cls, parts: Sequence["Candidates"]) -> "Candidates":
+        """Those of several groups of users below each other; lists are filled up to the longest."""
+        found = [part.found for part in parts if part.found is not None]
+        return cls(
+            joined_lists([part.columns for part in parts], -1),
+            joined_lists([part.scores for part in parts]),
+            np.concatenate([part.lengths for part in parts]),
+            joined_lists(found) if len(found) == len(parts) else None,
+        )
 
     @property
     def present(self) -> Present:
@@ -109,6 +120,14 @@ class Fused(System):
         if not parts:
             return Top(np.zeros((0, k), dtype=np.int64), np.zeros((0, k), dtype=np.float32))
         return Top(*(np.concatenate([getattr(part, name) for part in parts]) for name in ("columns", "scores")))
+
+
+def joined_lists(parts: Sequence[NDArray[Any]], beyond: float = 0) -> NDArray[Any]:
+    """Arrays (…, n, c) below each other, (…, Σn, max c); ``beyond`` stands where a list has ended."""
+    width = max(part.shape[-1] for part in parts)
+    room = [[(0, 0)] * (part.ndim - 1) + [(0, width - part.shape[-1])] for part in parts]
+    filled = [np.pad(part, where, constant_values=beyond) for part, where in zip(parts, room, strict=True)]
+    return np.concatenate(filled, axis=-2)
 
 
 def best_of(candidates: Candidates, fused: Floats, k: int) -> Top:

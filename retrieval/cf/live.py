@@ -42,7 +42,8 @@ class LiveFusion:
     """A fusion with its scorers (all but the texts'), ready to order candidates for one person.
 
     items: all item ids, sorted. text: the parameters of the untrained text score. tower: the trained one, without the
-    items' vectors; None where it has no say. events: fingerprint of those it was trained on, "" where none is kept.
+    items' vectors; None where it has no say. events: fingerprint of those it was trained on, space: of the
+    vectors (`ItemIndex.space`), "" where none is kept.
     """
 
     fusion: Fusion
@@ -51,6 +52,7 @@ class LiveFusion:
     text: SoftKnnConfig
     tower: Tower | None = None
     events: str = ""
+    space: str = ""
 
     @cached_property
     def _column_of(self) -> dict[str, int]:
@@ -107,10 +109,13 @@ def save_fusion(
     catalog_fingerprint: str,
     events_fingerprint: str,
     made: Mapping[str, Any],
+    *,
+    space: str = "",
 ) -> str:
     """Write a new version below ``folder`` (``models/fusion``) and make it the current one; its name.
 
-    ``made`` goes into config.json as it is: command, data, versions, seeds, figures on validation.
+    ``made`` goes into config.json as it is: command, data, versions, seeds, figures on validation. ``space`` is that of
+    the vectors (`ItemIndex.space`).
     """
     text = [scorer.config for scorer in scorers if scorer.name == TEXT]
     towers = [scorer for scorer in scorers if isinstance(scorer, Tower)]
@@ -132,6 +137,7 @@ def save_fusion(
             "format_version": FORMAT_VERSION,
             "catalog": catalog_fingerprint,
             "events": events_fingerprint,
+            "space": space,
             "best": best,
             "fusions": described,
             "text": text[0].to_json(),
@@ -176,12 +182,12 @@ def load_fusion(root: Path, wanted: str, items: Sequence[str], catalog_fingerpri
         stack = Stack.load(version / "stack.skops") if name == "stacked" else None
         fusion = _fusion(config["fusions"][name], stack)
         text = SoftKnnConfig.from_json(config["text"])
-        used, events = fusion.used, str(config["events"])
+        used, events, space = fusion.used, str(config["events"]), str(config["space"])
         tower = _tower(config["tower"], version) if Tower.name in used else None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, InputError, SafetensorError) as error:
         raise ModelError(f"{folder} cannot be read ({first_line(error)}); run: {command('tune', root)}") from error
     scorers = {name: load_scorer(name, version) for name in used if name not in BY_TEXT}
-    return LiveFusion(fusion, scorers, tuple(sorted(items)), text, tower, events)
+    return LiveFusion(fusion, scorers, tuple(sorted(items)), text, tower, events, space)
 
 
 def _tower(parameters: dict[str, Any], version: Path) -> Tower:

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
@@ -27,7 +28,8 @@ def save_scorer(scorer: Scorer, folder: Path) -> None:
     """Write ``<name>.json`` (parameters) and ``<name>.safetensors`` (what was learnt) into ``folder``."""
     description = {"name": scorer.name, "items": scorer.items, "parameters": scorer.config.to_json()}
     (folder / f"{scorer.name}.json").write_text(json.dumps(description, indent=1) + "\n", encoding="utf-8")
-    save_file(dict(scorer.arrays()), folder / f"{scorer.name}.safetensors")
+    arrays = {name: np.ascontiguousarray(values) for name, values in scorer.arrays().items()}
+    save_file(arrays, folder / f"{scorer.name}.safetensors")
 
 
 def load_scorer(name: str, folder: Path) -> Scorer:

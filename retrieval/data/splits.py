@@ -35,6 +35,7 @@ PARTS = ("train", "validation-history", "validation", "test-history", "test")
 VALIDATION_SHARE, TEST_SHARE = 0.1, 0.2  # of the events in time, or of the users
 FOLD_IN = 10  # at most so many first events of a new user are known
 COLD_SHARE = 0.15
+FOLDS = 4  # draws of cold items to validate on
 FEWEST = 3  # events of a user in leave-last: one to learn from, one to validate, one to test
 COLD_FROM = 5  # events that an item needs to be held out
 RANDOM_SHARE = 0.25
@@ -93,6 +94,31 @@ class Split:
         """The number of events in each part."""
         counts = dict(self.events.group_by("part").len().iter_rows())
         return {part: counts.get(part, 0) for part in PARTS}
+
+    def validations(self) -> list["Split"]:
+        """Splits with the same test part and other validation parts, this one first; for cold items alone several.
+
+        Which few hundred items are held out moves a figure more than any parameter does, and users of one draw are no
+        remedy: they share its items.
+        """
+        if self.name != "cold-items":
+            return [self]
+        known = self.events.filter(pl.col("part") != "test")
+        drawn = known.filter(pl.col("part") == "validation")["item_id"].unique()
+        others = known.group_by("item_id").len().filter(pl.col("len") >= COLD_FROM)["item_id"].sort()
+        others = others.filter(~others.is_in(drawn.implode()))
+        others = others.gather(np.random.default_rng(self.seed).permutation(len(others)))
+        groups = [others[start : start + len(drawn)] for start in range(0, len(others), max(1, len(drawn)))]
+        whole = [group for group in groups if len(group) == len(drawn)][: FOLDS - 1]
+        return [self, *(Split(self.name, self.seed, self._validating_on(group)) for group in whole)]
+
+    def _validating_on(self, items: pl.Series) -> pl.DataFrame:
+        """The events with those of ``items`` as validation; what is in the test stays there."""
+        held_out = (
+            pl.when(pl.col("item_id").is_in(items.implode())).then(pl.lit("validation")).otherwise(pl.lit("train"))
+        )
+        part = pl.when(pl.col("part") == "test").then(pl.lit("test")).otherwise(held_out)
+        return self.events.with_columns(part.cast(pl.Enum(PARTS)).alias("part"))
 
     def task(self, stage: Stage, items: list[str]) -> Task:
         """What may be seen and what is to be predicted, over the catalog's ``items``.

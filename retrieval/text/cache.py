@@ -63,7 +63,8 @@ class CachedEncoder:
             try:
                 arrays = load_file(path)
                 keys, vectors = arrays["keys"], arrays["vectors"]
-            except (OSError, KeyError, SafetensorError) as error:
+                self._check(keys, vectors)
+            except (OSError, KeyError, ValueError, SafetensorError) as error:
                 raise WorkspaceError(
                     f"{path} cannot be read ({first_line(error)}); delete it, and its texts are encoded again"
                 ) from error
@@ -71,18 +72,38 @@ class CachedEncoder:
             self._parts.append(vectors)
         return rows
 
+    def _check(self, keys: NDArray[np.uint64], vectors: NDArray[np.float16]) -> None:
+        width = self._parts[0].shape[1] if self._parts else vectors.shape[-1]
+        if vectors.shape != (keys.size, width) or keys.ndim != 1 or not np.isfinite(vectors).all():
+            raise ValueError("it holds something else")
+
     def _append(self, keys: list[int], vectors: NDArray[np.float16]) -> None:
         rows = self._row_of
+        if self._parts and self._parts[0].shape[1] != vectors.shape[1]:
+            first = min(self._folder.glob("part-*.safetensors"))
+            raise WorkspaceError(f"{first} cannot be read (it is of another encoder); delete it")
         self._folder.mkdir(parents=True, exist_ok=True)
-        final = self._folder / f"part-{len(self._parts):06}.safetensors"
-        work = final.with_name(f".{final.name}.{os.getpid()}")
+        work = self._folder / f".part.{os.getpid()}"
         try:
-            save_file({"keys": np.array(keys, dtype=np.uint64), "vectors": vectors}, work)
-            work.rename(final)
+            save_file({"keys": np.array(keys, dtype=np.uint64), "vectors": np.ascontiguousarray(vectors)}, work)
+            self._publish(work)
+        except SafetensorError as error:  # which hides that the disk is full
+            raise WorkspaceError(f"{self._folder} cannot be written ({first_line(error)}); make room") from error
         finally:
             work.unlink(missing_ok=True)
         rows |= {key: (len(self._parts), row) for row, key in enumerate(keys)}
         self._parts.append(vectors)
+
+    def _publish(self, work: Path) -> None:
+        """Give a file the first free name; another process may take names at the same time."""
+        number = len(self._parts)
+        while True:
+            try:
+                (self._folder / f"part-{number:06}.safetensors").hardlink_to(work)
+            except FileExistsError:
+                number += 1
+            else:
+                return
 
 
 def _key(text: str) -> int:

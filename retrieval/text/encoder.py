@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
 from transformers.utils import logging
@@ -30,14 +31,20 @@ class SentenceEncoder:
         self._half = model.device.type == "cpu" and computes_bfloat16()
 
     def encode(self, texts: Sequence[str]) -> Floats:
-        """(n, d) float32, each row of length 1; texts longer than the model reads are cut by it."""
-        if not texts:
-            return np.zeros((0, self.dimension), dtype=np.float32)
+        """(n, d) float32, each row of length 1, 0 for a blank text; texts longer than the model reads are cut by it."""
         precision = torch.autocast("cpu", dtype=torch.bfloat16) if self._half else contextlib.nullcontext()
+        # Half a character, which a file or a terminal may hold, is none to a tokenizer.
+        readable = [text.encode("utf-8", "replace").decode("utf-8") for text in texts]
+        said = [row for row, text in enumerate(readable) if text.strip()]
+        unit = np.zeros((len(texts), self.dimension), dtype=np.float32)
+        if not said:
+            return unit
         with precision:
-            vectors = self._model.encode(list(texts), batch_size=BATCH, convert_to_numpy=True, show_progress_bar=False)
+            vectors = self._model.encode(
+                [readable[row] for row in said], batch_size=BATCH, convert_to_numpy=True, show_progress_bar=False
+            )
         lengths = np.linalg.norm(vectors.astype(np.float32), axis=1, keepdims=True)
-        unit: Floats = (vectors / np.maximum(lengths, 1e-12)).astype(np.float32)
+        unit[said] = vectors / np.maximum(lengths, 1e-12)
         return unit
 
 
@@ -83,5 +90,5 @@ def load_hidden_states(path: Path, layers: int, fingerprint: str, device: str | 
         tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
         modules = [backbone, Pooling(backbone.get_embedding_dimension(), "mean")]
         return SentenceEncoder(SentenceTransformer(modules=modules, device=device), fingerprint)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         raise ModelError(f"{path} holds no language model whose layers can be read: {first_line(error)}") from error

@@ -1,5 +1,6 @@
 """The Chroma collection of whitened item vectors; the only module that imports chromadb."""
 
+import hashlib
 import shutil
 import sqlite3
 import struct
@@ -127,11 +128,17 @@ class ItemIndex:
         text = (self._collection.metadata or {}).get("whitening")
         return None if text is None else Whitening.from_text(str(text))
 
+    @property
+    def space(self) -> str:
+        """What vectors can be compared with those here: the encoder and the whitening, as 16 hexadecimal digits."""
+        metadata = self._collection.metadata or {}
+        return hashlib.sha256(f"{metadata.get('encoder')} {metadata.get('whitening')}".encode()).hexdigest()[:16]
+
     def has_drifted(self, catalog: Catalog, encoder: Encoder) -> bool:
         """Whether the catalog's texts are no longer those that the whitening was fitted on: more or other items."""
         whitening = self.whitening
         if whitening is None:
-            return False
+            return len(self) > 0  # made before there was any whitening
         sample = _sample(catalog.ids)
         if Whitening.grade(len(sample)) != Whitening.grade(whitening.items):
             return True

@@ -12,6 +12,8 @@ from retrieval.data.histories import Histories
 from retrieval.ranking import Floats
 from retrieval.text.profile import Direction
 
+ROUNDING = 1e-5  # of sums of float32 products
+
 
 @dataclass(frozen=True)
 class TowerConfig(Config):
@@ -64,6 +66,10 @@ class Tower(Scorer):
         popularity = np.log1p(np.bincount(positives.indices, minlength=len(vectors))[known])
         centred = popularity - popularity.mean() if len(known) else popularity
         popular = np.linalg.solve(ridged, texts.T @ centred)
+        if np.abs(together - own).max() <= ROUNDING * np.abs(together).max():
+            weights = np.zeros_like(weights)  # nobody had two items: what is left is rounding
+        if len(known) == 0 or np.ptp(popularity) == 0:
+            popular = np.zeros_like(popular)
         return cls(config, np.ascontiguousarray(weights, dtype=np.float32), _unit(popular[None, :])[0], vectors)
 
     def direction(self, liked: Floats) -> Direction:
@@ -95,7 +101,7 @@ class Tower(Scorer):
 def _ridged(matrix: NDArray[np.float64], strength: float) -> NDArray[np.float64]:
     """The matrix with ``strength`` times its mean eigenvalue on the diagonal, and enough that it can be inverted."""
     mean = max(float(np.trace(matrix)) / len(matrix), 1e-30)
-    return np.asarray(matrix + strength * mean * np.eye(len(matrix)))
+    return np.asarray(matrix + max(strength, ROUNDING) * mean * np.eye(len(matrix)))
 
 
 def _unit(vectors: NDArray[Any]) -> Floats:

@@ -14,6 +14,7 @@ from retrieval.ranking import Floats
 FEWEST_TO_SCALE = 100  # items; of fewer, spread is mostly chance
 FEWEST_TO_STRIP = 1_000  # items; of fewer, the largest common direction may be a topic
 DEAD = 1e-6  # a dimension whose spread is less than this share of the median spread says nothing
+ROUNDING = 1e-5  # of a vector's length
 DRIFTED = 0.25  # standard deviations
 
 
@@ -61,13 +62,16 @@ class Whitening:
         known = vectors.shape[1]
         standard = np.zeros((len(vectors), len(self.mean)), dtype=np.float32)
         standard[:, :known] = (vectors - self.mean[:known]) * self.scale[:known]
+        whole = np.linalg.norm(standard, axis=1, keepdims=True)
         standard -= (standard @ self.common.T) @ self.common
         lengths = np.linalg.norm(standard, axis=1, keepdims=True)
-        unit = np.divide(standard, lengths, out=np.zeros_like(standard), where=lengths > 0)
+        unit = np.divide(standard, lengths, out=np.zeros_like(standard), where=lengths > ROUNDING * whole)
         return np.asarray(unit, dtype=np.float32)
 
     def drift(self, vectors: Floats) -> float:
         """How far the mean of these raw vectors (n, d) is from the one it was fitted on, in standard deviations."""
+        if self.grade(self.items) == 0:
+            return 0.0
         shift = (vectors.mean(axis=0, dtype=np.float64) - self.mean) * self.scale
         return float(np.sqrt(np.mean(shift**2)))
 
