@@ -133,7 +133,14 @@ def _fusion(workspace: Workspace, settings: Settings) -> Finding:
 
 
 def _models(settings: Settings) -> Iterator[Finding]:
-    for what, reference in (("encoder", settings.encoder.model), ("language model", settings.language_model.model)):
+    used = {
+        "encoder": settings.encoder.model,
+        "item features": settings.features.model,
+        "language model": settings.language_model.model,
+    }
+    for what, reference in used.items():
+        if reference == "off":
+            continue
         try:
             yield Finding(what, "ok", f"{reference}: {locate_model(reference)}")
         except WhyrecError as error:

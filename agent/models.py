@@ -64,22 +64,29 @@ class Models:
         name = file_fingerprint(files)
         encoders: dict[str, Callable[[], Encoder]] = {name: cache(lambda: self._sentence_encoder(name))}
         if features.model != "off":
-            source = locate_model(features.model)
+            source = self._features_source
             files = [source] if source.is_file() else [path for path in source.rglob("*") if _counts(path)]
             states = f"{file_fingerprint(files)}-{features.layers}"
-            encoders[states] = cache(lambda: self._hidden_states(source, states))
+            encoders[states] = cache(lambda: self._hidden_states(states))
         return encoders
+
+    @cached_property
+    def _features_source(self) -> Path:
+        try:
+            return locate_model(self._settings.features.model)
+        except ModelError as error:
+            raise ModelError(f"{error}; or do without its features: WHYREC_FEATURES__MODEL=off") from error
 
     def _sentence_encoder(self, fingerprint: str) -> "Encoder":
         from retrieval.text.encoder import load_encoder
 
         return load_encoder(self._encoder_folder, fingerprint, self._settings.device)
 
-    def _hidden_states(self, source: Path, fingerprint: str) -> "Encoder":
+    def _hidden_states(self, fingerprint: str) -> "Encoder":
         from finetune.language_model import model_folder
         from retrieval.text.encoder import load_hidden_states
 
-        folder = model_folder(source, self._settings.cache.expanduser(), self._say)
+        folder = model_folder(self._features_source, self._settings.cache.expanduser(), self._say)
         return load_hidden_states(folder, self._settings.features.layers, fingerprint, self._settings.device)
 
     @cached_property

@@ -116,6 +116,12 @@ def test_more_trials_that_were_made_before_are_no_advantage(world):
     assert (len(found.trials), steps) == (2, 2)
 
 
+def test_a_scorer_that_cannot_tell_cold_items_apart_is_not_tried_on(world):
+    found, steps = counted(study_of(world, "cold-items"), "item-knn", 12)
+    assert (steps, found.asked, len({trial.value for trial in found.trials})) == (5, 12, 1)
+    assert counted(study_of(world, "cold-items"), "item-knn", 12) == (found, 0)
+
+
 def test_more_trials_are_a_new_search(world):
     few = tuned(study_of(world), "item-knn", 2)
     more, steps = counted(study_of(world), "item-knn", 4)

@@ -42,8 +42,9 @@ class Tuned:
     """The parameters that won on the validation part of one split, and all that were tried.
 
     asked: the number of trials; fewer are made where the first ones make no difference at all, as of scorers without
-    text for cold items. metric: what was optimised, NDCG@10, or RMSE where the scorer predicts values. threshold: the score from which
-    "liked" was the best guess on validation. fingerprint: of the split, the items' text and what counts as relevant.
+    text for cold items. metric: what was optimised, NDCG@10, or RMSE where the scorer predicts values. threshold: the
+    score from which "liked" was the best guess on validation. fingerprint: of the split, the items' vectors and what
+    counts as relevant.
     """
 
     scorer: str
