@@ -38,7 +38,7 @@ class FeatureSettings(_Section):
     """What a language model adds to the items' vectors."""
 
     model: str = Field(
-        "smollm2", description="smollm2 or gemma3-270m (packaged), a folder, a GGUF file, a Hugging Face id; off: none"
+        "off", description="off, smollm2 or gemma3-270m (packaged), a folder, a GGUF file, or a Hugging Face id"
     )
     layers: int = Field(10, ge=1, description="how many of its first layers are read")
 
