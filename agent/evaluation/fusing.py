@@ -116,7 +116,7 @@ def find_fusions(study: Study, winners: Sequence[Tuned], progress: Callable[[], 
     names = tuple(singles)
     strategies: dict[Strategy, Fusion] = {}
     figures: dict[Strategy, Figures] = {}
-    halves = [np.sort(h) for h in np.array_split(np.random.default_rng(study.seed).permutation(len(lists.counts)), 2)]
+    halves = _halves([len(part.counts) for part in parts], study.seed)
     for strategy in (SINGLE, *STRATEGIES):
         strategies[strategy] = _chosen(strategy, names, lists, study.seed)
         figures[strategy] = np.concatenate(
@@ -128,6 +128,15 @@ def find_fusions(study: Study, winners: Sequence[Tuned], progress: Callable[[], 
         progress()
     values = {strategy: float(np.mean(found)) for strategy, found in figures.items()}
     return Fusions(strategies, values, singles, proven(figures, study.seed))
+
+
+def _halves(sizes: Sequence[int], seed: int) -> list[NDArray[np.int64]]:
+    """Rows to choose constants on, and rows to judge them by: some draws of items and others, or some users of one."""
+    if len(sizes) > 1:
+        cut = sum(sizes[: len(sizes) // 2])
+        return [np.arange(cut, dtype=np.int64), np.arange(cut, sum(sizes), dtype=np.int64)]
+    drawn = np.random.default_rng(seed).permutation(sizes[0])
+    return [np.sort(half) for half in np.array_split(drawn, 2)]
 
 
 def proven(figures: dict[Strategy, Figures], seed: int) -> Strategy:
