@@ -34,7 +34,7 @@ SCORES: dict[str, Score] = {
     "mean of the 5 highest cosines": lambda items, liked: np.sort(items @ liked.T, axis=1)[:, -5:].mean(axis=1),
     "highest cosine": lambda items, liked: (items @ liked.T).max(axis=1),
     "soft maximum, 10": soft_maximum(10),
-    "soft maximum, 20 (Interest.score)": lambda items, liked: interest_in(liked).score(items),
+    "soft maximum, 20 (Interest.score)": lambda items, liked: interest_in(liked, 20.0).score(items),
     "soft maximum, 40": soft_maximum(40),
 }
 

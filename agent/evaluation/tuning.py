@@ -20,7 +20,6 @@ from retrieval.metrics import accuracy_threshold, find_hits, is_liked, ranking_m
 from retrieval.ranking import Columns, Floats
 
 TRIALS = 20
-ENOUGH = 5  # trials that all give the same figure
 USERS = 2_000  # validation is on at most so many users
 PLACES = 10
 NDCG, RMSE = "ndcg@10", "rmse"
@@ -41,15 +40,12 @@ class Trial:
 class Tuned:
     """The parameters that won on the validation part of one split, and all that were tried.
 
-    asked: the number of trials; fewer are made where the first ones make no difference at all, as of scorers without
-    text for cold items. metric: what was optimised, NDCG@10, or RMSE where the scorer predicts values. threshold: the
-    score from which "liked" was the best guess on validation. fingerprint: of the split, the items' vectors and what
-    counts as relevant.
+    metric: what was optimised, NDCG@10, or RMSE where the scorer predicts values. threshold: the score from which
+    "liked" was the best guess on validation. fingerprint: of the split, the items' vectors and what counts as relevant.
     """
 
     scorer: str
     fingerprint: str
-    asked: int
     metric: str
     parameters: Mapping[str, Any]
     value: float
@@ -76,7 +72,7 @@ def tuned(study: Study, name: str, trials: int, progress: Callable[[], None] = l
     path = tuning_folder(study) / f"{name}-{wanted}.json"
     known = _read(path)
     fingerprint = study.fingerprint
-    if known and known.fingerprint == fingerprint and known.asked == wanted:
+    if known and known.fingerprint == fingerprint and len(known.trials) == wanted:
         return known
     found = _search(study, name, trials, progress)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -100,7 +96,11 @@ def _read(path: Path) -> Tuned | None:
 
 
 def _wanted(study: Study, name: str, trials: int) -> int:
-    """The number of trials that make sense: at least the defaults, and not the same ones twice."""
+    """The number of trials that make sense: at least the defaults, not the same ones twice, and for cold items no more
+    where the text is not read, for then all of them are alike.
+    """
+    if study.name == "cold-items" and not SCORERS[name].reads_text:
+        return 1
     if SCORERS[name].config_type.ranges():
         return max(1, trials)
     return min(max(1, trials), len(_choices(study, name)))
@@ -133,8 +133,6 @@ def _search(study: Study, name: str, trials: int, progress: Callable[[], None]) 
             best[:] = scorers[:1]
         done.append(Trial(parameters, value, round(time.perf_counter() - start, 3)))
         progress()
-        if len(done) == ENOUGH and len({earlier.value for earlier in done}) == 1:
-            search.stop()
         return sign * value
 
     # The defaults first: tuned is never worse than they on validation. Without ranges, the choices are all there is.
@@ -142,11 +140,10 @@ def _search(study: Study, name: str, trials: int, progress: Callable[[], None]) 
     search = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=study.seed))
     for choice in choices[-1:] if ranges else choices[::-1]:
         search.enqueue_trial({"positive_from": choice, **defaults})
-    asked = _wanted(study, name, trials)
-    search.optimize(objective, n_trials=asked)
+    search.optimize(objective, n_trials=_wanted(study, name, trials))
     winner = done[search.best_trial.number]
     threshold = _threshold(best[0], study, tasks[0])
-    return Tuned(name, study.fingerprint, asked, metric, winner.parameters, winner.value, threshold, tuple(done))
+    return Tuned(name, study.fingerprint, metric, winner.parameters, winner.value, threshold, tuple(done))
 
 
 def _suggest(trial: optuna.Trial, name: str, parameter: str) -> float:

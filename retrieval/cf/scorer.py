@@ -82,6 +82,7 @@ class Scorer(System):
 
     config_type: ClassVar[type[Config]]
     predicts_values: ClassVar[bool] = False
+    reads_text: ClassVar[bool] = False  # without it, all items that nobody has had are alike
 
     def __init__(self, config: Any, items: int):
         self.config = config

@@ -24,6 +24,7 @@ class Cosine(Scorer):
     """The cosine between an item's text and the mean text of the history; 0 for an empty history."""
 
     name = "cosine"
+    reads_text = True
     config_type: ClassVar[type[Config]] = CosineConfig
 
     def __init__(self, config: Config, vectors: Floats):

@@ -40,6 +40,7 @@ class Tower(Scorer):
     """
 
     name = "tower"
+    reads_text = True
     config_type: ClassVar[type[Config]] = TowerConfig
 
     def __init__(self, config: Any, weights: Floats, popular: Floats, vectors: Floats):
