@@ -30,7 +30,9 @@ def index(
     with opened.workspace.writing():
         if rebuild:
             delete_index(path)
-            shutil.rmtree(opened.workspace.root / "features", ignore_errors=True)
+            features = opened.workspace.root / "features"
+            if features.exists():
+                shutil.rmtree(features)
         item_index = ItemIndex(path, fingerprint, create=True)
         changes = item_index.changes(catalog)
         if changes.write and item_index.has_drifted(catalog, encoder):
