@@ -23,7 +23,7 @@ from retrieval.metrics import Figures, find_hits, ranking_metrics
 from retrieval.ranking import top
 from retrieval.significance import bootstrap_means, interval
 
-FUSED = ("soft-knn", "tower", "popularity", "item-knn", "mf", "ease", "ials")
+FUSED = ("soft-knn", "tower", "text-ease", "popularity", "item-knn", "mf", "ease", "ials")
 USERS = 1_000  # whose lists the constants are chosen on
 TRIALS = 100  # of a strategy's constants; each takes milliseconds
 LEAST_WEIGHT = 0.05  # less is none, and the scorer need not run

@@ -17,6 +17,7 @@ from retrieval.data.histories import Histories
 from retrieval.data.splits import PARTS, Split, Stage, Task, default_split, make_split
 from retrieval.data.workspace import Workspace
 from retrieval.ranking import Floats
+from retrieval.text.facts import Facts
 from retrieval.text.index import ItemIndex, open_index
 
 Relevance = Literal["liked", "any"]
@@ -131,12 +132,20 @@ class Study:
 
     def training_data(self, stage: Stage) -> TrainingData:
         """What a scorer may learn from in this stage."""
-        return TrainingData(self._tasks(stage).train, self.vectors if self.has_text else None, self.seed)
+        return self._data(self._tasks(stage).train)
 
     def everything(self) -> TrainingData:
         """All events, for what is to serve after the parameters are fixed."""
         histories = Histories.from_events(self.split.events, sorted(self.workspace.catalog.ids))
-        return TrainingData(histories, self.vectors if self.has_text else None, self.seed)
+        return self._data(histories)
+
+    def _data(self, histories: Histories) -> TrainingData:
+        return TrainingData(histories, self.vectors if self.has_text else None, self.seed, self.facts)
+
+    @cached_property
+    def facts(self) -> Facts:
+        """What the catalog's fields say of each item, by column."""
+        return Facts.of(self.workspace.catalog, sorted(self.workspace.catalog.ids))
 
     @cached_property
     def value_matters(self) -> bool:
@@ -160,3 +169,7 @@ class _Fold(Study):
     @cached_property
     def vectors(self) -> Floats:
         return self._study.vectors
+
+    @cached_property
+    def facts(self) -> Facts:
+        return self._study.facts

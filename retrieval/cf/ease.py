@@ -53,7 +53,7 @@ class Ease(Scorer):
         chosen = positives[:, warm]
         gram = np.asarray((chosen.T @ chosen).toarray(order="F"), dtype=np.float32)
         gram[np.diag_indices_from(gram)] += np.float32(config.strength)
-        return cls(config, positives.shape[1], warm, _weights(gram))
+        return cls(config, positives.shape[1], warm, ease_weights(gram))
 
     def _score(self, histories: Histories) -> Floats:
         scores = np.zeros((len(histories), self.items), dtype=np.float32)
@@ -73,12 +73,16 @@ class Ease(Scorer):
         return cls(config, items, arrays["warm"], arrays["weights"])
 
 
-def _weights(gram: NDArray[np.float32]) -> Floats:
-    """B from the regularised Gram matrix, which is overwritten."""
+def ease_weights(gram: NDArray[np.float32]) -> Floats:
+    """B (w, w) from the regularised Gram matrix (w, w), which is overwritten; Fortran order saves a copy.
+
+    Raises:
+        InputError: it cannot be inverted.
+    """
     factor, problem = lapack.spotrf(gram, lower=True, overwrite_a=True)
     inverse, problem = (factor, problem) if problem else lapack.spotri(factor, lower=True, overwrite_c=True)
     if problem:
-        raise InputError("ease: the items' Gram matrix cannot be inverted; choose a greater strength")
+        raise InputError("the items' Gram matrix cannot be inverted; choose a greater strength")
     for column in range(len(inverse)):  # only the lower half is filled; a mirrored copy would double the memory
         inverse[column, column:] = inverse[column:, column]
     rows = inverse.T  # symmetric, and this way round a row lies in one piece

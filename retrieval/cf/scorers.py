@@ -16,11 +16,12 @@ from retrieval.cf.popularity import Popularity
 from retrieval.cf.scorer import Scorer
 from retrieval.errors import InputError, ModelError, first_line
 from retrieval.text.scorers import Cosine, SoftKnn
+from retrieval.text.text_ease import TextEase
 from retrieval.text.tower import Tower
 
 SCORERS: dict[str, type[Scorer]] = {
     scorer.name: scorer
-    for scorer in (Popularity, ItemKnn, BiasKnn, MatrixFactorisation, Ease, Ials, Cosine, SoftKnn, Tower)
+    for scorer in (Popularity, ItemKnn, BiasKnn, MatrixFactorisation, Ease, Ials, Cosine, SoftKnn, Tower, TextEase)
 }
 
 
