@@ -93,7 +93,7 @@ class Recommender:
         catalog = self._workspace.catalog
         where = compile_where(request.where, catalog) if request.where else None
         among = self._allowed(request, where)
-        live = self._live if self._fuses(request) else None
+        live = self._fusion_for(request)
         with _timed(answer, "retrieve"):
             person = self.people.read(request)
             answer.notes += person.notes
@@ -162,11 +162,12 @@ class Recommender:
         ]
         return answer
 
-    @staticmethod
-    def _fuses(request: Request) -> bool:
-        """Whether the fusion may order: it was validated on users with a history, not on words or a few likes alone."""
+    def _fusion_for(self, request: Request) -> LiveFusion | None:
+        """What may order: each fusion was validated on people with a history or with a few likes, none on words."""
+        if self._live is None or request.mode == "retrieval" or request.query.strip():
+            return None
         known = request.user is not None or request.history is not None
-        return known and request.mode != "retrieval" and not request.query.strip()
+        return self._live if known else self._live.for_likes
 
     def _allowed(self, request: Request, where: Where | None) -> Sequence[str] | None:
         """The only ids that may be recommended, None when there is no such limit but ``where``."""

@@ -198,3 +198,21 @@ def test_where_keeps_what_is_marked_in_its_row(histories):
     assert found.toarray().tolist() == [[0, 0, 0, 1], [0, 0, 0, 0], [0, 1, 0, 0]]
     assert found.nnz == 2
     assert where(csr_array((2, 3), dtype=np.float32), np.zeros(0, dtype=np.bool_)).shape == (2, 3)
+
+
+def test_few_are_liked_items_drawn_at_random():
+    mixed = History(tuple("abcdefg"), (5.0, 1.0, 4.0, 4.5, 4.0, 3.9, 5.0))
+    people = [mixed, History(("a", "b"), (2.0, 3.0)), History((), ()), History(("c",), (4.0,))]
+    histories = Histories.of(people, tuple("abcdefg"))
+    drawn = [histories.few(3, 4.0, seed) for seed in range(40)]
+    assert all(few.counts.tolist() == [3, 0, 0, 1] for few in drawn)
+    assert all(set(few.values.data.tolist()) == {4.0} for few in drawn)
+    named = [frozenset(few.values[[0]].indices.tolist()) for few in drawn]
+    assert frozenset.union(*named) == {0, 2, 3, 4, 6}
+    assert len(set(named)) > 5
+    assert (histories.few(3, 4.0, 7).values != histories.few(3, 4.0, 7).values).nnz == 0
+
+
+def test_few_of_nobody_is_nobody():
+    nobody = Histories.of([], ("a", "b"))
+    assert nobody.few(3, 4.0, 0).values.shape == (0, 2)

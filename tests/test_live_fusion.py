@@ -71,12 +71,14 @@ def copied(served_root, tmp_path):
     return shutil.copytree(served_root, tmp_path / "copy")
 
 
-def save(root, fusions, scorers, best="weighted"):
+def save(root, fusions, scorers, best="weighted", likes=None):
     workspace = Workspace(root)
     fingerprints = workspace.catalog_fingerprint, workspace.events_fingerprint
     made = {"command": "whyrec tune --x"}
     space = ItemIndex(root / "index", WordEncoder.fingerprint).space
-    return save_fusion(root / "models" / "fusion", fusions, best, scorers, *fingerprints, made, space=space)
+    return save_fusion(
+        root / "models" / "fusion", fusions, best, scorers, *fingerprints, made, space=space, likes=likes
+    )
 
 
 def load(root, wanted="auto"):
@@ -144,7 +146,7 @@ def changed(root, **values):
     path.write_text(json.dumps({**config, **values}), encoding="utf-8")
 
 
-@pytest.mark.parametrize(("version", "message"), [(3, "a newer format; update whyrec"), (1, "an older format")])
+@pytest.mark.parametrize(("version", "message"), [(4, "a newer format; update whyrec"), (2, "an older format")])
 def test_another_format_is_refused(copied, version, message):
     changed(copied, format_version=version)
     with pytest.raises(ModelError, match=message):
@@ -242,6 +244,41 @@ def test_likes_beside_a_user_are_fused_and_not_recommended(served_root, models):
     answer = recommender(served_root, models, "rrf").recommend(Request("user-0", likes=("Garlic Road",), k=9))
     assert {"cooking-5", "cooking-0", "space-0"}.isdisjoint(ids(answer))
     assert all(row.by == NAMES_BY for row in answer.rows)
+
+
+LIKES = Fusion("weighted", ("soft-knn", "item-knn"), weights=(0.25, 0.75))
+
+
+@pytest.fixture
+def with_likes(copied, fusions, scorers):
+    """A workspace whose fusion serves likes without a history as well, by other weights."""
+    save(copied, fusions, scorers, likes=LIKES)
+    return copied
+
+
+def test_likes_are_served_by_the_fusion_that_was_proven_for_them(with_likes, models, scorers, histories):
+    likes = ("space-0", "cooking-2")
+    serves = recommender(with_likes, models, "weighted")
+    answer = serves.recommend(Request(likes=tuple(f"id:{item_id}" for item_id in likes), k=8))
+    named = Histories.of([History(likes, (5.0, 5.0))], histories.items)
+    expected = Fused(LIKES, [scorers[0], scorers[2]]).recommend(named, 8)
+    assert_same_list(answer, expected.row(0))
+    assert {row.by for row in answer.rows} == {("retrieve", "item-knn")}
+    assert load(with_likes).for_likes.fusion == LIKES
+
+
+def test_the_fusion_for_likes_is_for_nobody_else(with_likes, served_root, models):
+    for request in (Request("user-0", likes=("Garlic Road",), k=9), Request("user-1", k=9)):
+        one, other = (recommender(root, models, "weighted").recommend(request) for root in (with_likes, served_root))
+        assert one.rows == other.rows
+    asked = Request(likes=("Garlic Road",), query="lone riders", k=9)
+    assert {row.by for row in recommender(with_likes, models, "weighted").recommend(asked).rows} == {("retrieve",)}
+
+
+def test_scorers_that_only_likes_need_are_loaded(copied, fusions, scorers, models):
+    save(copied, fusions | {"weighted": Fusion("weighted", NAMES, weights=(0.5, 0.5, 0.0))}, scorers, likes=LIKES)
+    assert set(load(copied).scorers) == {"popularity", "item-knn"}
+    assert recommender(copied, models, "weighted").recommend(Request(likes=("Garlic Road",), k=3)).rows
 
 
 @pytest.mark.parametrize(

@@ -252,7 +252,7 @@ def test_fusions_have_valid_constants_and_the_best_is_the_best(world):
     winners = [tuned(study, name, 1) for name in FUSED]
     steps = []
     found = find_fusions(study, winners, lambda: steps.append(1))
-    assert len(steps) == len(FUSED) + 1 + len(STRATEGIES)
+    assert len(steps) == len(FUSED) + 2 + len(STRATEGIES)
     assert set(found.values) == set(found.strategies) == {SINGLE, *STRATEGIES}
     assert all(0 <= value <= 1 for value in (*found.values.values(), *found.singles.values()))
     assert found.best == SINGLE or found.values[found.best] == max(found.values[name] for name in STRATEGIES)
@@ -264,6 +264,8 @@ def test_fusions_have_valid_constants_and_the_best_is_the_best(world):
     assert set(cascade.pair) <= set(FUSED)
     assert 10 <= cascade.cut <= 100
     assert found.singles == pytest.approx({winner.scorer: winner.value for winner in winners})
+    assert "popularity" not in found.likes.fusion.scorers
+    assert 0 <= found.likes.by_text <= 1
 
 
 @pytest.mark.parametrize("people", [1, 3])

@@ -14,7 +14,7 @@ from agent.cli.evaluate import RelevantChoice as Relevant
 from agent.cli.options import DEFAULT_WORKSPACE, FormatOption, WorkspaceOption, open_workspace
 
 if TYPE_CHECKING:
-    from agent.evaluation.fusing import Fusions
+    from agent.evaluation.fusing import ForLikes, Fusions
     from agent.evaluation.tuning import Tuned
     from retrieval.cf.fused import Strategy
 
@@ -70,6 +70,7 @@ def tune(
             command_line = shlex.join(["whyrec", *sys.argv[1:]])
             fusions = make_live(study, [found for found in winners if found.scorer in FUSED], command_line, watch)
             rows += [fusion_row(fusions, name) for name in fusions.values]
+            rows += [likes_row(fusions.likes)] if fusions.likes else []
     print_rows(rows, form, as_table(rows))
     if FUSION not in wanted:
         say(f"Kept in the workspace; {command('tune', workspace)} puts scorers together and lets them serve")
@@ -77,12 +78,24 @@ def tune(
         used = ", ".join(fusions.strategies[fusions.best].used)
         alone = f"{used} alone, than which no fusion is proven better"
         say(f"Live: {alone if fusions.best == SINGLE else f'{fusions.best} of {used}'}; whyrec recommend uses it now")
+        likes = fusions.likes
+        named = "the text alone, than which nothing is proven better"
+        if likes and likes.proven:
+            named = f"weighted of {', '.join(likes.fusion.used)}"
+        say(f"For likes without a history: {named}")
 
 
 def fusion_row(fusions: "Fusions", name: "Strategy") -> dict[str, Any]:
     """What one strategy reached on users whom its constants were not chosen on."""
     row = {"scorer": name, "metric": "ndcg@10", "validation": round(fusions.values[name], 4), "default": None}
-    return {**row, "trials": None, "parameters": fusions.constants(name)}
+    return {**row, "trials": None, "parameters": fusions.strategies[name].constants}
+
+
+def likes_row(likes: "ForLikes") -> dict[str, Any]:
+    """What putting scorers together is worth for people who name a few items, beside the text alone."""
+    value, by_text = round(likes.value, 4), round(likes.by_text, 4)
+    row = {"scorer": "3 likes", "metric": "ndcg@10", "validation": value, "default": by_text, "trials": None}
+    return {**row, "parameters": likes.fusion.constants}
 
 
 def as_row(found: "Tuned") -> dict[str, Any]:

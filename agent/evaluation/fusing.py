@@ -2,30 +2,32 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import optuna
 from numpy.typing import NDArray
 
+from agent.evaluation.lists import Lists, validation_lists
 from agent.evaluation.output import versions
 from agent.evaluation.study import Study
 from agent.evaluation.tuning import PLACES, Tuned, mean_ndcg
 from agent.evaluation.watch import Watch
-from retrieval.cf.fused import POOL, SINGLE, STRATEGIES, Candidates, Fusion, Strategy, find_candidates, joined_lists
-from retrieval.cf.live import save_fusion
-from retrieval.cf.scorer import Scorer
+from retrieval.cf.fused import POOL, SINGLE, STRATEGIES, Fusion, Strategy
+from retrieval.cf.live import TEXT, save_fusion
+from retrieval.cf.popularity import Popularity
 from retrieval.cf.scorers import SCORERS
 from retrieval.cf.stack import Stack
-from retrieval.data.splits import Task
 from retrieval.errors import SplitError
-from retrieval.metrics import Figures, find_hits, ranking_metrics
-from retrieval.ranking import top
+from retrieval.metrics import Figures
 from retrieval.significance import bootstrap_means, interval
 
 FUSED = ("soft-knn", "tower", "text-ease", "popularity", "item-knn", "mf", "ease", "ials")
 USERS = 1_000  # whose lists the constants are chosen on
 TRIALS = 100  # of a strategy's constants; each takes milliseconds
+LEAST_USERS = 2  # one half chooses, one judges
+LIKES = 3  # that somebody new names
 LEAST_WEIGHT = 0.05  # less is none, and the scorer need not run
 
 
@@ -35,55 +37,29 @@ class Fusions:
 
     values: NDCG@10 of each strategy on users whose lists its constants were not chosen on (two halves, each serving
     the other). singles: NDCG@10 of each scorer alone, on all users. best: the strategy with the highest value where
-    its gain over the best scorer alone is proven on these users (95 % interval above 0), else that scorer.
+    its gain over the best scorer alone is proven on these users (95 % interval above 0), else that scorer. likes: for
+    people who name a few items, None where nobody can be validated on.
     """
 
     strategies: dict[Strategy, Fusion]
     values: dict[Strategy, float]
     singles: dict[str, float]
     best: Strategy
-
-    def constants(self, name: Strategy) -> dict[str, Any]:
-        """What was chosen for a strategy, as plain data."""
-        fusion = self.strategies[name]
-        if name in (SINGLE, "weighted"):
-            return {scorer: weight for scorer, weight in zip(fusion.scorers, fusion.weights, strict=True) if weight > 0}
-        return {"cut by": fusion.pair[0], "to": fusion.cut, "ordered by": fusion.pair[1]} if name == "cascade" else {}
+    likes: "ForLikes | None"
 
 
 @dataclass(frozen=True)
-class Lists:
-    """Candidates of validation users with what is relevant, (n, c), and how many relevant items each user has."""
+class ForLikes:
+    """A weighted fusion without popularity, which is no answer to what somebody named, and what it is worth.
 
-    candidates: Candidates
-    relevant: NDArray[np.bool_]
-    counts: NDArray[np.int64]
+    value: NDCG@10 on users of whom three liked items are known, by weights chosen on others (two halves); by_text: that
+    of the text alone. proven: whether the gain is (95 % interval above 0).
+    """
 
-    @classmethod
-    def joined(cls, parts: Sequence["Lists"]) -> "Lists":
-        """Those of several validations below each other."""
-        return cls(
-            Candidates.joined([part.candidates for part in parts]),
-            joined_lists([part.relevant for part in parts]),
-            np.concatenate([part.counts for part in parts]),
-        )
-
-    def take(self, rows: NDArray[np.int64]) -> "Lists":
-        """Some of the users."""
-        found = self.candidates
-        by = None if found.found is None else found.found[:, rows]
-        part = Candidates(found.columns[rows], found.scores[:, rows], found.lengths[rows], by)
-        return Lists(part, self.relevant[rows], self.counts[rows])
-
-    def figures(self, fusion: Fusion) -> Figures:
-        """NDCG@10 of each user's fused list."""
-        found = top(fusion.fuse(self.candidates), PLACES, "fusion")  # places in a list go by column, so do ties
-        hits = np.take_along_axis(self.relevant, np.maximum(found.columns, 0), axis=1) & (found.columns >= 0)
-        return ranking_metrics(hits, self.counts, PLACES)["ndcg"]
-
-    def ndcg(self, fusion: Fusion) -> float:
-        """NDCG@10 of the fused lists."""
-        return float(np.nanmean(self.figures(fusion)))
+    fusion: Fusion
+    value: float
+    by_text: float
+    proven: bool
 
 
 def find_fusions(study: Study, winners: Sequence[Tuned], progress: Callable[[], None] = lambda: None) -> Fusions:
@@ -94,7 +70,7 @@ def find_fusions(study: Study, winners: Sequence[Tuned], progress: Callable[[], 
     Raises:
         SplitError: no user has a relevant item.
     """
-    parts = []
+    parts, named = [], []
     singles: dict[str, float] = dict.fromkeys((winner.scorer for winner in winners), 0.0)
     for place, part in enumerate(study.validations):
         scorers = []
@@ -104,11 +80,13 @@ def find_fusions(study: Study, winners: Sequence[Tuned], progress: Callable[[], 
                 progress()
         task = part.task("validation").sample(USERS, study.seed)
         parts.append(validation_lists(part, task, scorers))
+        few = task.histories.few(LIKES, study.settings.events.liked_from, study.seed)
+        named.append(validation_lists(part, task, [one for one in scorers if one.name != Popularity.name], few))
         for scorer in scorers:
             found = scorer.top(task.histories, PLACES, candidates=task.candidates)
             singles[scorer.name] += mean_ndcg(found.columns, part, task) / len(study.validations)
     lists = Lists.joined(parts)
-    if len(lists.counts) == 1:
+    if len(lists.counts) < LEAST_USERS:
         raise SplitError(
             f"the split {study.name!r} leaves one user to validate on, and a fusion needs two: one half of them to "
             "choose its constants on, one to judge them; choose another with --split"
@@ -118,16 +96,37 @@ def find_fusions(study: Study, winners: Sequence[Tuned], progress: Callable[[], 
     figures: dict[Strategy, Figures] = {}
     halves = _halves([len(part.counts) for part in parts], study.seed)
     for strategy in (SINGLE, *STRATEGIES):
-        strategies[strategy] = _chosen(strategy, names, lists, study.seed)
-        figures[strategy] = np.concatenate(
-            [
-                lists.take(judged).figures(_chosen(strategy, names, lists.take(chosen), study.seed))
-                for chosen, judged in (halves, halves[::-1])
-            ]
-        )
+        choose = partial(_chosen, strategy, names, seed=study.seed)
+        strategies[strategy] = choose(lists)
+        figures[strategy] = _judged(lists, halves, choose)
         progress()
     values = {strategy: float(np.mean(found)) for strategy, found in figures.items()}
-    return Fusions(strategies, values, singles, proven(figures, study.seed))
+    likes = _for_likes(named, tuple(name for name in names if name != Popularity.name), study.seed)
+    progress()
+    return Fusions(strategies, values, singles, proven(figures, study.seed), likes)
+
+
+def _for_likes(parts: Sequence[Lists], names: tuple[str, ...], seed: int) -> ForLikes | None:
+    """Choose and judge the weights for people who name a few items; None where there are no two of them."""
+    lists = Lists.joined(parts)
+    if len(lists.counts) < LEAST_USERS:
+        return None
+    halves = _halves([len(part.counts) for part in parts], seed)
+    choose = partial(_chosen, "weighted", names, seed=seed)
+    by_text = Fusion(SINGLE, names, weights=tuple(float(name == TEXT) for name in names))
+    figures = {"weighted": _judged(lists, halves, choose), SINGLE: _judged(lists, halves, lambda _: by_text)}
+    values = {strategy: float(np.mean(found)) for strategy, found in figures.items()}
+    return ForLikes(
+        choose(lists), values["weighted"], values[SINGLE], is_proven(figures["weighted"] - figures[SINGLE], seed)
+    )
+
+
+def _judged(lists: Lists, halves: Sequence[NDArray[np.int64]], choose: Callable[[Lists], Fusion]) -> Figures:
+    """NDCG@10 of each user by the constants that were chosen on the other half."""
+    found = np.empty(len(lists.counts))
+    for chosen, judged in (halves, halves[::-1]):
+        found[judged] = lists.take(judged).figures(choose(lists.take(chosen)))
+    return found
 
 
 def _halves(sizes: Sequence[int], seed: int) -> list[NDArray[np.int64]]:
@@ -142,9 +141,13 @@ def _halves(sizes: Sequence[int], seed: int) -> list[NDArray[np.int64]]:
 def proven(figures: dict[Strategy, Figures], seed: int) -> Strategy:
     """The best strategy if its gain over the best scorer alone is proven, else that scorer."""
     best = max(STRATEGIES, key=lambda name: float(np.mean(figures[name])))
-    gains = (figures[best] - figures[SINGLE])[:, None]
-    low, _ = interval(bootstrap_means(gains, seed)[:, 0])
-    return best if low > 0 else SINGLE
+    return best if is_proven(figures[best] - figures[SINGLE], seed) else SINGLE
+
+
+def is_proven(gains: Figures, seed: int) -> bool:
+    """Whether the mean of the users' gains (n,) is above 0 with 95 % confidence."""
+    low, _ = interval(bootstrap_means(gains[:, None], seed)[:, 0])
+    return bool(low > 0)
 
 
 def make_live(study: Study, winners: Sequence[Tuned], command: str, watch: Watch) -> Fusions:
@@ -153,8 +156,9 @@ def make_live(study: Study, winners: Sequence[Tuned], command: str, watch: Watch
     Raises:
         SplitError: no user has a relevant item to validate on.
     """
-    watch.start("Putting scorers together", len(winners) + 1 + len(STRATEGIES))
+    watch.start("Putting scorers together", len(winners) + 2 + len(STRATEGIES))
     fusions = find_fusions(study, winners, watch.advance)
+    likes = fusions.likes
     watch.start("Training on all events", len(winners))
     scorers, everything = [], study.everything()
     for winner in winners:
@@ -168,23 +172,16 @@ def make_live(study: Study, winners: Sequence[Tuned], command: str, watch: Watch
             "seed": study.seed,
             "fingerprint": study.split.fingerprint,
             "ndcg@10": {str(name): value for name, value in [*fusions.values.items(), *fusions.singles.items()]},
+            f"ndcg@10 of {LIKES} likes": {"weighted": likes.value, TEXT: likes.by_text} if likes else None,
         },
         "versions": versions(),
     }
     folder = study.workspace.root / "models" / "fusion"
     fingerprints = study.workspace.catalog_fingerprint, study.workspace.events_fingerprint
-    save_fusion(folder, fusions.strategies, fusions.best, scorers, *fingerprints, made, space=study.space)
+    for_likes = likes.fusion if likes and likes.proven else None
+    saved = fusions.strategies, fusions.best, scorers, *fingerprints, made
+    save_fusion(folder, *saved, space=study.space, likes=for_likes)
     return fusions
-
-
-def validation_lists(study: Study, task: Task, scorers: Sequence[Scorer]) -> Lists:
-    """What the scorers find for the task's users who have a relevant item."""
-    relevant = study.relevant(task)
-    rows = np.flatnonzero(np.diff(relevant.indptr)).astype(np.int64)
-    histories, wanted = task.histories.take(rows), relevant[rows]
-    parts = list(find_candidates(scorers, histories, POOL, candidates=task.candidates))
-    candidates = Candidates.joined(parts)
-    return Lists(candidates, find_hits(candidates.columns, wanted), np.diff(wanted.indptr).astype(np.int64))
 
 
 def _chosen(strategy: Strategy, names: tuple[str, ...], lists: Lists, seed: int) -> Fusion:

@@ -291,7 +291,7 @@ class SeedRun:
     def _constants(fusions: Fusions) -> dict[str, Any]:
         """What was chosen for each strategy, and which of them serves."""
         best = fusions.strategies[fusions.best].used[0] if fusions.best == SINGLE else fusions.best
-        return {**{strategy: fusions.constants(strategy) for strategy in STRATEGIES}, SERVED: best}
+        return {**{strategy: fusions.strategies[strategy].constants for strategy in STRATEGIES}, SERVED: best}
 
     def _remember(self, constants: dict[str, Any]) -> None:
         self._account.parameters[str(self._study.seed)] |= constants

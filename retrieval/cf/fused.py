@@ -80,6 +80,15 @@ class Fusion:
             return tuple(name for name in self.scorers if name in self.pair)
         return self.scorers
 
+    @property
+    def constants(self) -> dict[str, Any]:
+        """What was chosen for it, as plain data."""
+        if self.strategy in (SINGLE, "weighted"):
+            return {name: weight for name, weight in zip(self.scorers, self.weights, strict=True) if weight > 0}
+        if self.strategy == "cascade":
+            return {"cut by": self.pair[0], "to": self.cut, "ordered by": self.pair[1]}
+        return {}
+
     def fuse(self, candidates: Candidates) -> Floats:
         """(n, c) the fused score of each candidate that a scorer with a say found, ``-inf`` elsewhere."""
         scores, present = candidates.scores, candidates.present_for([self.scorers.index(name) for name in self.used])
@@ -117,8 +126,6 @@ class Fused(System):
         """As `recommend`, by column."""
         found = find_candidates(self._scorers, histories, max(k, self._pool), exclude, candidates)
         parts = [best_of(part, self.fusion.fuse(part), k) for part in found]
-        if not parts:
-            return Top(np.zeros((0, k), dtype=np.int64), np.zeros((0, k), dtype=np.float32))
         return Top(*(np.concatenate([getattr(part, name) for part in parts]) for name in ("columns", "scores")))
 
 
@@ -149,7 +156,7 @@ def find_candidates(
     """The ``pool`` best items of each scorer, united, with the scores of all; in chunks of users."""
     excluded = histories.values if exclude is None else exclude
     size = max(1, AT_ONCE // max(1, len(histories.items) * len(scorers)))
-    for start in range(0, len(histories), size):
+    for start in range(0, max(1, len(histories)), size):
         rows = slice(start, start + size)
         part = histories.take(rows)
         scores = [scorer.score(part) for scorer in scorers]

@@ -3,7 +3,7 @@
 import json
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -26,14 +26,14 @@ from retrieval.ranking import Floats, Rankings, order, top
 from retrieval.text.scorers import SoftKnn, SoftKnnConfig
 from retrieval.text.tower import Tower, TowerConfig
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 TEXT = SoftKnn.name
 BY_TEXT = (TEXT, Tower.name)  # their scores come from the index, so its vectors are not saved again
 
 _CARD = """# Fusion of scorers
 
 Made by `{command}` for this workspace; `config.json` says from what. `whyrec recommend` uses it for whoever has a
-history. The `.safetensors` files hold what each scorer learnt, `stack.skops` the boosted trees.
+history or names what they like. The `.safetensors` files hold what each scorer learnt, `stack.skops` the boosted trees.
 """
 
 
@@ -41,6 +41,7 @@ history. The `.safetensors` files hold what each scorer learnt, `stack.skops` th
 class LiveFusion:
     """A fusion with its scorers (all but the texts'), ready to order candidates for one person.
 
+    likes: the fusion for people who name a few items and have no history; None where the text alone serves them.
     items: all item ids, sorted. text: the parameters of the untrained text score. tower: the trained one, without the
     items' vectors; None where it has no say. events: fingerprint of those it was trained on, space: of the
     vectors (`ItemIndex.space`), "" where none is kept.
@@ -53,6 +54,12 @@ class LiveFusion:
     tower: Tower | None = None
     events: str = ""
     space: str = ""
+    likes: Fusion | None = None
+
+    @property
+    def for_likes(self) -> "LiveFusion | None":
+        """The same scorers, put together for people who name a few items."""
+        return replace(self, fusion=self.likes) if self.likes else None
 
     @cached_property
     def _column_of(self) -> dict[str, int]:
@@ -111,18 +118,18 @@ def save_fusion(
     made: Mapping[str, Any],
     *,
     space: str = "",
+    likes: Fusion | None = None,
 ) -> str:
     """Write a new version below ``folder`` (``models/fusion``) and make it the current one; its name.
 
     ``made`` goes into config.json as it is: command, data, versions, seeds, figures on validation. ``space`` is that of
-    the vectors (`ItemIndex.space`).
+    the vectors (`ItemIndex.space`), ``likes`` the fusion for people who name a few items.
     """
     text = [scorer.config for scorer in scorers if scorer.name == TEXT]
     towers = [scorer for scorer in scorers if isinstance(scorer, Tower)]
     if not text:
         raise ValueError(f"a fusion that serves needs {TEXT}")
     version = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
-    described = {name: {k: v for k, v in asdict(f).items() if k != "stack"} for name, f in fusions.items()}
     with atomic_folder(folder / version) as work:
         for scorer in scorers:
             if scorer.name not in BY_TEXT:
@@ -139,7 +146,8 @@ def save_fusion(
             "events": events_fingerprint,
             "space": space,
             "best": best,
-            "fusions": described,
+            "fusions": {name: _described(fusion) for name, fusion in fusions.items()},
+            "likes": _described(likes) if likes else None,
             "text": text[0].to_json(),
             "tower": towers[0].config.to_json() if towers else None,
             **made,
@@ -150,6 +158,10 @@ def save_fusion(
     for old in sorted(path for path in folder.iterdir() if path.is_dir() and path.name < version)[:-1]:
         shutil.rmtree(old)  # the one before stays, for whoever has just opened it
     return version
+
+
+def _described(fusion: Fusion) -> dict[str, Any]:
+    return {name: value for name, value in asdict(fusion).items() if name != "stack"}
 
 
 def load_fusion(root: Path, wanted: str, items: Sequence[str], catalog_fingerprint: str) -> LiveFusion | None:
@@ -182,12 +194,14 @@ def load_fusion(root: Path, wanted: str, items: Sequence[str], catalog_fingerpri
         stack = Stack.load(version / "stack.skops") if name == "stacked" else None
         fusion = _fusion(config["fusions"][name], stack)
         text = SoftKnnConfig.from_json(config["text"])
-        used, events, space = fusion.used, str(config["events"]), str(config["space"])
+        likes = _fusion(config["likes"], None) if config["likes"] else None
+        used = {*fusion.used, *(likes.used if likes else ())}
+        events, space = str(config["events"]), str(config["space"])
         tower = _tower(config["tower"], version) if Tower.name in used else None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, InputError, SafetensorError) as error:
         raise ModelError(f"{folder} cannot be read ({first_line(error)}); run: {command('tune', root)}") from error
     scorers = {name: load_scorer(name, version) for name in used if name not in BY_TEXT}
-    return LiveFusion(fusion, scorers, tuple(sorted(items)), text, tower, events, space)
+    return LiveFusion(fusion, scorers, tuple(sorted(items)), text, tower, events, space, likes)
 
 
 def _tower(parameters: dict[str, Any], version: Path) -> Tower:

@@ -86,6 +86,19 @@ class Histories:
             keep[part], _ = preferred(self.values.data[part], from_value)
         return where(self.values, keep)
 
+    def few(self, most: int, from_value: float, seed: int) -> "Histories":
+        """What somebody new may name: at most ``most`` items of each user, drawn at random, of those that they liked.
+
+        Each counts ``from_value``, from which an event counts as liked.
+        """
+        liked = self.values.data >= from_value
+        rows = np.repeat(np.arange(len(self)), self.counts)
+        drawn = np.lexsort((np.random.default_rng(seed).random(len(liked)), ~liked, rows))  # users stay together
+        place = np.empty(len(liked), dtype=np.int64)
+        place[drawn] = np.arange(len(liked)) - np.repeat(self.values.indptr[:-1], self.counts)
+        named = where(self.values, liked & (place < most))
+        return Histories(self.users, self.items, named * np.float32(from_value))
+
 
 def latest_events(events: pl.DataFrame) -> pl.DataFrame:
     """One event for each user and item, the latest; equal times are ordered by value."""
