@@ -264,7 +264,7 @@ def test_fusions_have_valid_constants_and_the_best_is_the_best(world):
     assert set(cascade.pair) <= set(FUSED)
     assert 10 <= cascade.cut <= 100
     assert found.singles == pytest.approx({winner.scorer: winner.value for winner in winners})
-    assert "popularity" not in found.likes.fusion.scorers
+    assert found.likes.fusion.scorers == ("soft-knn", "tower", "text-ease")
     assert 0 <= found.likes.by_text <= 1
 
 

@@ -16,7 +16,6 @@ from agent.evaluation.tuning import PLACES, Tuned, mean_ndcg
 from agent.evaluation.watch import Watch
 from retrieval.cf.fused import POOL, SINGLE, STRATEGIES, Fusion, Strategy
 from retrieval.cf.live import TEXT, save_fusion
-from retrieval.cf.popularity import Popularity
 from retrieval.cf.scorers import SCORERS
 from retrieval.cf.stack import Stack
 from retrieval.errors import SplitError
@@ -50,7 +49,7 @@ class Fusions:
 
 @dataclass(frozen=True)
 class ForLikes:
-    """A weighted fusion without popularity, which is no answer to what somebody named, and what it is worth.
+    """A weighted fusion of scorers that read text, and what it is worth; the others would name what everybody likes.
 
     value: NDCG@10 on users of whom three liked items are known, by weights chosen on others (two halves); by_text: that
     of the text alone. proven: whether the gain is (95 % interval above 0).
@@ -81,7 +80,7 @@ def find_fusions(study: Study, winners: Sequence[Tuned], progress: Callable[[], 
         task = part.task("validation").sample(USERS, study.seed)
         parts.append(validation_lists(part, task, scorers))
         few = task.histories.few(LIKES, study.settings.events.liked_from, study.seed)
-        named.append(validation_lists(part, task, [one for one in scorers if one.name != Popularity.name], few))
+        named.append(validation_lists(part, task, [one for one in scorers if one.reads_text], few))
         for scorer in scorers:
             found = scorer.top(task.histories, PLACES, candidates=task.candidates)
             singles[scorer.name] += mean_ndcg(found.columns, part, task) / len(study.validations)
@@ -101,7 +100,7 @@ def find_fusions(study: Study, winners: Sequence[Tuned], progress: Callable[[], 
         figures[strategy] = _judged(lists, halves, choose)
         progress()
     values = {strategy: float(np.mean(found)) for strategy, found in figures.items()}
-    likes = _for_likes(named, tuple(name for name in names if name != Popularity.name), study.seed)
+    likes = _for_likes(named, tuple(name for name in names if SCORERS[name].reads_text), study.seed)
     progress()
     return Fusions(strategies, values, singles, proven(figures, study.seed), likes)
 
