@@ -53,6 +53,7 @@ bench: setup ## the benchmarks behind the committed figures
 	$(BIN)/python -m benchmarks.packed_scoring
 	$(BIN)/python -m benchmarks.indexing
 	$(BIN)/python -m benchmarks.profile_choice
+	$(BIN)/python -m benchmarks.known_item
 	$(if $(GAMES),$(BIN)/python -m benchmarks.full_ranking --games $(GAMES))
 
 bench-quality: setup ## the committed reports of quality (GAMES=folder adds Amazon Games); takes about an hour

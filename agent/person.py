@@ -75,9 +75,7 @@ class PersonReader:
             notes.append(f"a query cannot rule out yet ({ruled_out}); use --where, as in 'genres !~ Horror'")
         searched = history.items if self._text.positive_from is None else liked
         interests = [interest_in(self._vectors(items), self._text.sharpness) for items in (searched, named) if items]
-        if asked is not None:
-            interests.append(interest_in(asked))
-        if not interests:
+        if not interests and asked is None:
             raise InputError("nothing to go on: give a USER, --like TITLE or --query WORDS")
         exclude = (frozenset(history.items) if request.exclude_seen else frozenset()) | set(named)
         verbs = {**dict.fromkeys(liked, did), **dict.fromkeys(named, "liked")}
@@ -87,7 +85,9 @@ class PersonReader:
             had = history.items if self._tower.config.positive_from is None else liked
             items = tuple(dict.fromkeys((*had, *named)))
             tower = Profile((self._tower.direction(self._vectors(items)),), exclude) if items else None
-        return Person(taste, Profile(tuple(interests), exclude), self._with(history, named), tuple(notes), tower)
+        meant = None if asked is None else interest_in(asked)
+        profile = Profile(tuple(interests), exclude, query, meant)
+        return Person(taste, profile, self._with(history, named), tuple(notes), tower)
 
     def _history(self, request: Request) -> History:
         if request.history is not None:

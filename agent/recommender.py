@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -28,6 +28,9 @@ from retrieval.text.index import ItemIndex, open_index
 from retrieval.text.profile import Profile, interest_in
 from retrieval.text.retriever import TextRetriever
 from retrieval.text.tower import Tower
+
+if TYPE_CHECKING:
+    from retrieval.text.lexical import LexicalIndex
 
 Stage = Literal["retrieve", "rank", "fuse", "explain"]
 
@@ -56,6 +59,12 @@ class Recommender:
                 f"{command('tune', self._workspace.root)}, or serve without it: WHYREC_RANKING__FUSION=off"
             )
         return index
+
+    @cached_property
+    def _lexical(self) -> "LexicalIndex":
+        from retrieval.text.lexical import open_lexical
+
+        return open_lexical(self._workspace)
 
     @cached_property
     def titles(self) -> TitleMatcher:
@@ -99,7 +108,9 @@ class Recommender:
             answer.notes += person.notes
             wanted = max(request.k, self._settings.ranking.candidates)
             pool = max(wanted, POOL) if live else wanted
-            found = TextRetriever(self.index).retrieve([person.profile], pool, where, among)
+            found = TextRetriever(self.index, self._lexical if person.profile.words else None).retrieve(
+                [person.profile], pool, where, among
+            )
         if found.lengths[0] == 0:
             raise InputError("no item is left to recommend: every one is filtered out or was seen (--include-seen)")
         stages = {item_id: {"retrieve": score} for item_id, score in found.row(0)}

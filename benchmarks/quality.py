@@ -20,12 +20,13 @@ GAMES = "amazon-games"
 GEMMA = "movielens-small-gemma"  # with features of the better language model, which has its own licence
 DEMOS = {"movielens-small": "movielens", "movielens-100k": "movielens-100k", GEMMA: "movielens"}
 FEATURES = {"WHYREC_FEATURES__MODEL": "gemma3-270m", "WHYREC_FEATURES__LAYERS": "9"}
-# Data, split and what `whyrec evaluate` is told beside them. EASE on all of Games takes a minute for each trial.
+# Data, split and what `whyrec evaluate` is told beside them. EASE on all of Games takes a minute for each trial,
+# and for cold items each trial is fitted on four draws of validation items.
 RUNS = [
     ("movielens-100k", "random", ["--relevant", "any", "--seeds", "3"]),
     ("movielens-small", "temporal", []),
-    ("movielens-small", "cold-items", ["--seeds", "3"]),
-    (GEMMA, "cold-items", ["--seeds", "3"]),
+    ("movielens-small", "cold-items", ["--seeds", "3", "--trials", "8"]),
+    (GEMMA, "cold-items", ["--seeds", "3", "--trials", "8"]),
     (GAMES, "leave-last", ["--users", "2000", "--trials", "4"]),
     (GAMES, "cold-items", ["--users", "2000", "--trials", "4"]),
 ]

@@ -13,6 +13,7 @@ from retrieval.data.readers import Table
 from retrieval.data.workspace import Workspace, create_workspace
 from retrieval.ranking import Floats
 from retrieval.text.index import ItemIndex
+from retrieval.text.lexical import write_lexical
 
 SEED = 20261122
 
@@ -77,6 +78,7 @@ def planted_root(tmp_path_factory) -> Path:
     index = ItemIndex(workspace.index_path, WordEncoder.fingerprint, create=True)
     index.update(workspace.catalog, index.changes(workspace.catalog), WordEncoder())
     index.complete(workspace.catalog_fingerprint)
+    write_lexical(workspace)
     return root
 
 

@@ -172,7 +172,7 @@ def test_unknown_systems_and_references_are_refused_at_once(world, plan, message
 def test_what_the_data_do_not_allow_is_left_out_with_a_note(no_text):
     watch = Notebook()
     report = evaluate(no_text, "leave-last", watch, users=10)
-    left_out = ("fused", "bias-knn", "cosine", "soft-knn", "tower")
+    left_out = ("fused", "bias-knn", "cosine", "soft-knn", "tower", "text-ease")
     assert set(systems(report)) == set(SYSTEMS) - set(left_out)
     assert [note.partition(" is left out: ")[0] for note in report["meta"]["notes"]] == list(left_out)
     assert watch.notes == report["meta"]["notes"]

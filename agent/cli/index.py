@@ -20,6 +20,7 @@ def index(
     """
     from agent.models import Models
     from retrieval.text.index import ItemIndex, delete_index
+    from retrieval.text.lexical import write_lexical
 
     opened = open_workspace(workspace)
     catalog, path = opened.workspace.catalog, opened.workspace.index_path
@@ -47,6 +48,7 @@ def index(
                 item_index.update(catalog, changes, encoder, lambda count: bar.advance(bar.task_ids[0], count))
         else:
             item_index.delete(changes.delete)
+        write_lexical(opened.workspace)
         item_index.complete(opened.workspace.catalog_fingerprint)
     gone = sum(item_id not in catalog for item_id in changes.delete)
     say(

@@ -80,7 +80,8 @@ def find_fusions(study: Study, winners: Sequence[Tuned], progress: Callable[[], 
         task = part.task("validation").sample(USERS, study.seed)
         parts.append(validation_lists(part, task, scorers))
         few = task.histories.few(LIKES, study.settings.events.liked_from, study.seed)
-        named.append(validation_lists(part, task, [one for one in scorers if one.reads_text], few))
+        readers = [one for one in scorers if one.reads_text]
+        named += [validation_lists(part, task, readers, few)] if readers else []
         for scorer in scorers:
             found = scorer.top(task.histories, PLACES, candidates=task.candidates)
             singles[scorer.name] += mean_ndcg(found.columns, part, task) / len(study.validations)
@@ -106,10 +107,10 @@ def find_fusions(study: Study, winners: Sequence[Tuned], progress: Callable[[], 
 
 
 def _for_likes(parts: Sequence[Lists], names: tuple[str, ...], seed: int) -> ForLikes | None:
-    """Choose and judge the weights for people who name a few items; None where there are no two of them."""
-    lists = Lists.joined(parts)
-    if len(lists.counts) < LEAST_USERS:
+    """Choose and judge the weights for people who name a few items; None where there are no two of them, or no text."""
+    if sum(len(part.counts) for part in parts) < LEAST_USERS:
         return None
+    lists = Lists.joined(parts)
     halves = _halves([len(part.counts) for part in parts], seed)
     choose = partial(_chosen, "weighted", names, seed=seed)
     by_text = Fusion(SINGLE, names, weights=tuple(float(name == TEXT) for name in names))

@@ -56,25 +56,35 @@ class Direction:
 
 @dataclass(frozen=True)
 class Profile:
-    """The interests of one request, at least one, and the ids that must not be retrieved."""
+    """What one request is for, at least one thing, and the ids that must not be retrieved.
+
+    words: what was asked for in words, to be looked up as they stand; asked: what they mean.
+    """
 
     interests: tuple[Interest | Direction, ...]
     exclude: frozenset[str] = field(default_factory=frozenset)
+    words: str = ""
+    asked: Interest | None = None
 
     @property
     def queries(self) -> Floats:
         """(q, d) float32, the queries of all interests."""
-        return np.concatenate([interest.queries for interest in self.interests])
+        asked = (self.asked,) if self.asked else ()
+        return np.concatenate([interest.queries for interest in (*self.interests, *asked)])
 
-    def score(self, vectors: Floats) -> Floats:
-        """Score a candidate list (n, d), (n,) float32.
+    def score(self, vectors: Floats, matches: Floats | None = None) -> Floats:
+        """Score a candidate list (n, d), (n,) float32; ``matches`` (n,), 0 to 1, is how well texts match the words.
 
         A single interest's score, or the mean of the z-scores of several: cosines between texts of one kind are
-        higher than those of a query to a text, so that unscaled ones would drown the query.
+        higher than those of a query to a text, so that unscaled ones would drown the query. What the words mean and how
+        they match count the same, on scales that no list of candidates changes (Bruch, Gai & Ingber 2023, section 4).
         """
         if len(vectors) == 0:
             return np.zeros(0, dtype=np.float32)
         scores = [interest.score(vectors) for interest in self.interests]
+        if self.asked:
+            meant = self.asked.score(vectors)
+            scores.append(meant if matches is None else np.asarray((meant + matches) / 2, dtype=np.float32))
         if len(scores) == 1:
             return scores[0]
         return np.asarray(np.mean([standardise(score) for score in scores], axis=0), dtype=np.float32)
