@@ -4,12 +4,11 @@ import sys
 
 import numpy as np
 import pytest
-import torch
 from contracts import check_encoder
 from sentence_transformers import SentenceTransformer
-from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
 from tiny_language_model import save_tiny_language_model
-from transformers import AutoTokenizer, BertConfig, BertModel
+from tiny_sentence_encoder import save_tiny_sentence_encoder
+from transformers import AutoTokenizer
 
 from agent.models import Models
 from agent.settings import EncoderSettings, Settings
@@ -24,21 +23,8 @@ TEXTS = ["A person liked these films.", "Moon Base (1981). Genres: Comedy, Drama
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A sentence-transformer of two BERT layers. Read only."""
-    root = tmp_path_factory.mktemp("encoder")
-    tokenizer = AutoTokenizer.from_pretrained(save_tiny_language_model(root / "tokenizer"))
-    tokenizer.pad_token = tokenizer.eos_token
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        config = BertConfig(
-            vocab_size=len(tokenizer), hidden_size=64, num_hidden_layers=2, num_attention_heads=4, intermediate_size=128
-        )
-        BertModel(config).save_pretrained(root / "bert")
-    tokenizer.save_pretrained(root / "bert")
-    backbone = Transformer(str(root / "bert"), max_seq_length=64)
-    model = SentenceTransformer(modules=[backbone, Pooling(backbone.get_embedding_dimension(), "mean")], device="cpu")
-    model.save(str(root / "sentences"))
-    return root / "sentences"
+    """Read only."""
+    return save_tiny_sentence_encoder(tmp_path_factory.mktemp("encoder"))
 
 
 @pytest.fixture(scope="module")
