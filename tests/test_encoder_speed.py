@@ -50,7 +50,7 @@ def test_the_figure_is_the_median_of_rounds(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(encoder_speed, "MOST_ROUNDS", 3)
     clock = iter([0.0, 0.0, 1.0, 0.0, 9.0, 0.0, 2.0])
     monkeypatch.setattr(encoder_speed, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
-    assert compared(folder, tmp_path)["torch"].texts_per_second == 32.0  # 64 texts in 2 seconds
+    assert compared(folder, tmp_path)["torch"].texts_per_second == 35.0  # 70 texts in 2 seconds
 
 
 def test_without_onnx_torch_alone_is_measured(folder, tmp_path, monkeypatch):
@@ -66,6 +66,17 @@ def test_without_onnx_torch_alone_is_measured(folder, tmp_path, monkeypatch):
 def test_an_encoder_that_is_not_there_is_an_error(tmp_path):
     with pytest.raises(ModelError, match="no-encoder"):
         compared("./no-encoder", tmp_path)
+
+
+def test_all_texts_are_given_at_once():
+    given = []
+
+    class Listening:
+        def encode(self, texts):
+            given.append(len(texts))
+
+    encoder_speed._rates({"torch": Listening(), "onnx-int8": Listening()}, made_up_texts())
+    assert set(given) == {256}
 
 
 @pytest.mark.parametrize(
