@@ -91,6 +91,8 @@ def _workspace(root: Path) -> Iterator[Finding]:
         yield Finding("settings", "wrong", str(error))
         return
     yield from _models(settings)
+    if settings.encoder.backend == "onnx-int8":
+        yield _int8()
     if workspace is None:
         return
     try:
@@ -130,6 +132,15 @@ def _fusion(workspace: Workspace, settings: Settings) -> Finding:
     if live.events != workspace.events_fingerprint:
         return Finding("fusion", "stale", f"made of other events; run: {command('tune', workspace.root)}")
     return Finding("fusion", "ok", f"{live.fusion.strategy} of {', '.join(live.fusion.used)}")
+
+
+def _int8() -> Finding:
+    for package in ("onnx", "onnxruntime"):
+        try:
+            version(package)
+        except PackageNotFoundError:
+            return Finding("encoder backend", "missing", f"{package} is not installed: pip install 'whyrec[onnx]'")
+    return Finding("encoder backend", "ok", "onnx-int8")
 
 
 def _models(settings: Settings) -> Iterator[Finding]:

@@ -62,6 +62,8 @@ class Models:
         if not files:
             raise ModelError(f"{sentence} holds no sentence-transformer")
         name = file_fingerprint(files)
+        if self._settings.encoder.backend != "torch":
+            name = f"{name}-{self._settings.encoder.backend}"
         encoders: dict[str, Callable[[], Encoder]] = {name: cache(lambda: self._sentence_encoder(name))}
         if features.model != "off":
             source = self._features_source
@@ -78,9 +80,17 @@ class Models:
             raise ModelError(f"{error}; or do without its features: WHYREC_FEATURES__MODEL=off") from error
 
     def _sentence_encoder(self, fingerprint: str) -> "Encoder":
-        from retrieval.text.encoder import load_encoder
+        from retrieval.text.encoder import load_encoder, load_int8_encoder
 
-        return load_encoder(self._encoder_folder, fingerprint, self._settings.device)
+        settings = self._settings
+        if settings.encoder.backend == "torch":
+            return load_encoder(self._encoder_folder, fingerprint, settings.device)
+        if settings.device not in (None, "cpu"):
+            raise ModelError(
+                f"the encoder backend onnx-int8 runs on the cpu alone, and the device is {settings.device!r}"
+            )
+        folder = settings.cache.expanduser() / "encoders" / fingerprint
+        return load_int8_encoder(self._encoder_folder, fingerprint, folder, self._say)
 
     def _hidden_states(self, fingerprint: str) -> "Encoder":
         from finetune.language_model import model_folder

@@ -32,6 +32,9 @@ class EncoderSettings(_Section):
     """The sentence encoder."""
 
     model: str = Field("minilm", description="minilm (packaged), a folder, or a Hugging Face id")
+    backend: Literal["torch", "onnx-int8"] = Field(
+        "torch", description="what computes it; whyrec doctor --bench tells which is faster; the index depends on it"
+    )
 
 
 class FeatureSettings(_Section):
@@ -74,7 +77,7 @@ class Settings(BaseSettings):
 
     format_version: int = Field(1, description="format of the workspace; not to be changed by hand")
     device: str | None = Field(None, description="cpu, cuda, cuda:1 …; none: a GPU when there is one")
-    cache: Path = Field(Path("~/.cache/whyrec"), description="where converted language models are kept")
+    cache: Path = Field(Path("~/.cache/whyrec"), description="where converted models are kept")
     items: ItemSettings = ItemSettings()
     events: EventSettings = EventSettings()
     encoder: EncoderSettings = EncoderSettings()

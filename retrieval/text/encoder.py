@@ -2,7 +2,7 @@
 
 import contextlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ from transformers.utils import logging
 from retrieval.errors import ModelError, first_line
 from retrieval.precision import computes_bfloat16
 from retrieval.ranking import Floats
+from retrieval.text.int8 import Int8Transformer, convert
 
 BATCH = 64
 MOST_TOKENS = 256  # of an item's text, for hidden states
@@ -47,6 +48,17 @@ class SentenceEncoder:
         unit[said] = vectors / np.maximum(lengths, 1e-12)
         return unit
 
+    def quantise(self, folder: Path, say: Callable[[str], None]) -> None:
+        """Let the int8 conversion of the transformer, which is in ``folder`` or is written there, compute from now on.
+
+        Raises:
+            ModelError: it cannot be converted.
+        """
+        first = self._model[0]
+        if not isinstance(first, Transformer) or first.modality_config["text"]["method"] != "forward":
+            raise ModelError("only an encoder that begins with a transformer of text can be converted to int8")
+        first.model = Int8Transformer(convert(first.model, folder, say), first.model.config)
+
 
 def load_encoder(path: Path, fingerprint: str, device: str | None = None) -> SentenceEncoder:
     """Load the sentence-transformer in a folder; ``device`` None takes a GPU when there is one.
@@ -58,6 +70,19 @@ def load_encoder(path: Path, fingerprint: str, device: str | None = None) -> Sen
         return SentenceEncoder(SentenceTransformer(str(path), device=device, local_files_only=True), fingerprint)
     except (OSError, ValueError, KeyError) as error:
         raise ModelError(f"{path} holds no sentence-transformer that can be loaded: {first_line(error)}") from error
+
+
+def load_int8_encoder(
+    path: Path, fingerprint: str, folder: Path, say: Callable[[str], None] = lambda _: None
+) -> SentenceEncoder:
+    """The sentence-transformer in ``path`` with its transformer in int8, on the processor; converted once.
+
+    Raises:
+        ModelError: the folder holds no such model, or it cannot be converted.
+    """
+    encoder = load_encoder(path, fingerprint, "cpu")
+    encoder.quantise(folder, say)
+    return encoder
 
 
 def load_hidden_states(path: Path, layers: int, fingerprint: str, device: str | None = None) -> SentenceEncoder:
