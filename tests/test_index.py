@@ -10,8 +10,10 @@ from conftest import WordEncoder
 
 from retrieval.data.catalog import Catalog
 from retrieval.errors import IndexMismatchError, WorkspaceError
+from retrieval.text import chroma as chroma_module
 from retrieval.text import index as index_module
-from retrieval.text.index import ItemIndex, delete_index
+from retrieval.text.chroma import delete_collection
+from retrieval.text.index import ItemIndex
 
 MANY = 1200  # Chroma writes the vectors to their folder after 1,000
 
@@ -227,13 +229,13 @@ def test_a_damaged_index_names_its_folder_and_the_way_out(many_path, tmp_path, d
         opened(path).search(SmallEncoder().encode(["word7"]), 5)
     assert str(path) in str(caught.value)
 
-    delete_index(path)
+    delete_collection(path)
     assert not path.exists()
     assert len(filled(path, OLD)) == 3
 
 
 def test_deleting_an_index_that_is_not_there_is_no_error(tmp_path):
-    delete_index(tmp_path / "index")
+    delete_collection(tmp_path / "index")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -242,6 +244,7 @@ def test_more_ids_than_one_statement_takes(planted_index, planted, monkeypatch):
     whole = planted_index.vectors(everything)
     found = planted_index.search(whole[:1], 3, exclude=frozenset(everything[:9]))
     monkeypatch.setattr(index_module, "MOST_IDS", 4)
+    monkeypatch.setattr(chroma_module, "PAGE", 4)
     np.testing.assert_array_equal(planted_index.vectors(everything), whole)
     assert planted_index.search(whole[:1], 3, exclude=frozenset(everything[:9])) == found
     assert len(found) == 3
