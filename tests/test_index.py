@@ -184,6 +184,19 @@ def test_search_brings_k_after_most_items_were_deleted(many_path, tmp_path):
     assert len(index.search(SmallEncoder().encode(["word7"]), 100)) == 100
 
 
+@pytest.mark.slow
+def test_more_items_than_one_statement_of_sqlite_takes(tmp_path):
+    catalog = numbered(33_000)
+    index, vectors = ItemIndex(tmp_path, SmallEncoder.fingerprint, create=True), np.eye(33_000, 2, dtype=np.float32)
+    for start in range(0, 33_000, 3_000):
+        index._write(catalog, catalog.ids[start : start + 3_000], vectors[start : start + 3_000])
+    assert index.changes(catalog).unchanged == 33_000
+    assert index.changes(numbered(5)).delete == catalog.ids[5:]
+    assert len(index.ids({"year": {"$gte": 100}})) == 32_900
+    index.delete(catalog.ids[5:])
+    assert index.changes(numbered(5)).unchanged == len(index) == 5
+
+
 def test_search_unites_what_several_queries_bring(many_path):
     wanted = ["0003", "0700", "1150"]
     index = opened(many_path)

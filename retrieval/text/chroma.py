@@ -23,6 +23,7 @@ from retrieval.text.options import LOCAL, ChromaOptions
 
 COLLECTION = "items"  # in a folder of its own
 PAGE = 4_000  # vectors fetched at once: 40 MB as JSON with 384 dimensions
+ROWS = 20_000  # items whose metadata are fetched at once: Chroma fails above the 32,766 values of an SQLite statement
 SYNC = 1000  # with more items than this, Chroma has written vectors to their own folder
 SECONDS = 10  # within which a server must answer when it is first asked
 
@@ -123,9 +124,12 @@ class ChromaCollection:
 
     def item_metadata(self) -> dict[str, dict[str, Any]]:
         """The metadata of every item, by id."""
+        found: dict[str, dict[str, Any]] = {}
         with self._guarded():
-            found = self._collection.get(include=["metadatas"])
-        return dict(zip(found["ids"], found["metadatas"], strict=True))
+            for start in range(0, self._collection.count(), ROWS):
+                part = self._collection.get(include=["metadatas"], limit=ROWS, offset=start)
+                found.update(zip(part["ids"], part["metadatas"], strict=True))
+        return found
 
     def ids(self, where: Where) -> list[str]:
         """Ids of all items that fit ``where``."""
