@@ -5,7 +5,7 @@ import shutil
 import sqlite3
 import uuid
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +53,7 @@ class ChromaCollection:
             raise IndexMismatchError(self._absent)
         self._name = _name(path) if options.url else COLLECTION
         with self._guarded():
-            self._client = _client(path, options)
+            self._client = _server(options.url) if options.url else _folder(path)
             self._collection = self._opened(metadata)
             if not options.url and not check_hnsw_files(path) and self._collection.count() > SYNC:
                 raise OSError("its vectors are missing")
@@ -100,7 +100,7 @@ class ChromaCollection:
             warnings.filterwarnings("ignore", "legacy embedding function", DeprecationWarning)  # there is none at all
             self._collection.modify(configuration={"hnsw": {"ef_search": self._options.ef_search}})
             chromadb.api.client.SharedSystemClient.clear_system_cache()
-            self._client = _client(self._path, self._options)
+            self._client = _folder(self._path)
             self._collection = self._opened(None)
 
     @property
@@ -190,12 +190,7 @@ def has_collection(path: Path, options: ChromaOptions) -> bool:
     """
     if not options.url or not _may_exist(path, options):
         return _may_exist(path, options)
-    with _answering(options.url):
-        try:
-            _client(path, options).get_collection(_name(path), embedding_function=None)
-        except NotFoundError:
-            return False
-    return True
+    return _done_on_server(options, lambda client: client.get_collection(_name(path), embedding_function=None))
 
 
 def delete_collection(path: Path, options: ChromaOptions = LOCAL) -> None:
@@ -207,10 +202,21 @@ def delete_collection(path: Path, options: ChromaOptions = LOCAL) -> None:
     chromadb.api.client.SharedSystemClient.clear_system_cache()
     if options.url:
         if _may_exist(path, options):
-            with _answering(options.url), contextlib.suppress(NotFoundError):
-                _client(path, options).delete_collection(_name(path))
+            _done_on_server(options, lambda client: client.delete_collection(_name(path)))
     elif path.exists():
         shutil.rmtree(path)
+
+
+def _done_on_server(options: ChromaOptions, work: Callable[[Any], object]) -> bool:
+    """Do something with a collection of the server, or say that there is none."""
+    with _answering(options.url):
+        try:
+            work(_server(options.url))
+        except NotFoundError:
+            return False
+        except (ChromaError, ValueError) as error:
+            raise _unreachable(options.url, first_line(error)) from error
+    return True
 
 
 def _may_exist(path: Path, options: ChromaOptions) -> bool:
@@ -229,15 +235,21 @@ def _name(path: Path) -> str:
     return file.read_text(encoding="utf-8").strip()
 
 
-def _client(path: Path, options: ChromaOptions) -> Any:
-    settings = chromadb.Settings(anonymized_telemetry=False)
-    if not options.url:
-        return chromadb.PersistentClient(str(path), settings=settings)
-    beat = httpx.get(f"{options.url}/api/v2/heartbeat", timeout=SECONDS)
+def _server(url: str) -> Any:
+    beat = httpx.get(f"{url}/api/v2/heartbeat", timeout=SECONDS)
     if beat.status_code != httpx.codes.OK or b"heartbeat" not in beat.content:
-        raise _unreachable(options.url, f"what answers there is no Chroma: HTTP {beat.status_code}")
-    url = httpx.URL(options.url)
-    return chromadb.HttpClient(url.host, url.port, ssl=url.scheme == "https", settings=settings)
+        raise _unreachable(url, f"what answers there is no Chroma: HTTP {beat.status_code}")
+    scheme, address = url.split("://")
+    host, port = address.split(":")
+    return chromadb.HttpClient(host, int(port), ssl=scheme == "https", settings=_settings())
+
+
+def _folder(path: Path) -> Any:
+    return chromadb.PersistentClient(str(path), settings=_settings())
+
+
+def _settings() -> Any:
+    return chromadb.Settings(anonymized_telemetry=False)
 
 
 @contextlib.contextmanager
