@@ -54,7 +54,10 @@ class ChromaSettings(_Section):
         ChromaOptions.url, description="a Chroma server such as http://localhost:8000; empty: the workspace's folder"
     )
     ef_search: int = Field(
-        ChromaOptions.ef_search, ge=1, le=10_000, description="how many candidates a search keeps; more find more"
+        ChromaOptions.ef_search,
+        ge=1,
+        le=10_000,
+        description="how many candidates a search keeps; on a server another value takes whyrec index --rebuild",
     )
     ef_construction: int = Field(
         ChromaOptions.ef_construction,

@@ -200,7 +200,7 @@ class ItemIndex:
         if filtered:
             conditions.append({"item_id": {"$nin": sorted(exclude)}})
         condition = {"$and": conditions} if len(conditions) > 1 else (conditions[0] if conditions else None)
-        wanted = max(1, k if filtered else min(k + len(exclude), len(self)))
+        wanted = max(1, k if filtered else k + len(exclude))
         found = self._collection.nearest(queries, wanted, condition)
         nearest = [[item_id for item_id in ids if item_id not in exclude][:k] for ids in found]
         return sorted({item_id for ids in nearest for item_id in ids})
