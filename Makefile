@@ -52,6 +52,7 @@ docs: $(VENV)/.installed-dev ## write docs/cli.md anew from the commands' help
 bench: setup ## the benchmarks behind the committed figures
 	$(BIN)/python -m benchmarks.packed_scoring
 	$(BIN)/python -m benchmarks.indexing
+	$(BIN)/python -m benchmarks.scale
 	$(BIN)/python -m benchmarks.profile_choice
 	$(BIN)/python -m benchmarks.known_item
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[onnx]'

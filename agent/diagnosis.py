@@ -108,7 +108,7 @@ def _index(workspace: Workspace, settings: Settings) -> Finding:
     from retrieval.text.index import ItemIndex
 
     try:
-        index = ItemIndex(workspace.index_path, Models(settings).encoder_fingerprint)
+        index = ItemIndex(workspace.index_path, Models(settings).encoder_fingerprint, settings.chroma.options)
         changes = index.changes(workspace.catalog)
     except WhyrecError as error:
         return Finding("index", "wrong", str(error))
@@ -117,7 +117,7 @@ def _index(workspace: Workspace, settings: Settings) -> Finding:
         return Finding(
             "index", "stale", f"{count:,} items to bring up to date; run: {command('index', workspace.root)}"
         )
-    return Finding("index", "ok", f"{len(index):,} items")
+    return Finding("index", "ok", f"{len(index):,} items in {index.place}")
 
 
 def _fusion(workspace: Workspace, settings: Settings) -> Finding:

@@ -1,14 +1,18 @@
 """Settings: defaults, then the workspace's whyrec.toml, then the environment, then the command line."""
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from retrieval.errors import WorkspaceError
+from retrieval.text.options import ChromaOptions
+
+_ADDRESS = re.compile(r"https?://[\w.-]+:\d{1,5}")
 
 
 class _Section(BaseModel):
@@ -44,6 +48,44 @@ class FeatureSettings(_Section):
         "off", description="off, smollm2 or gemma3-270m (packaged), a folder, a GGUF file, or a Hugging Face id"
     )
     layers: int = Field(10, ge=1, description="how many of its first layers are read")
+
+
+class ChromaSettings(_Section):
+    """Where item vectors are kept and how they are searched."""
+
+    url: str = Field(
+        ChromaOptions.url, description="a Chroma server such as http://localhost:8000; empty: the workspace's folder"
+    )
+    ef_search: int = Field(
+        ChromaOptions.ef_search,
+        ge=1,
+        le=10_000,
+        description="how many candidates a search keeps; on a server another value takes whyrec index --rebuild",
+    )
+    ef_construction: int = Field(
+        ChromaOptions.ef_construction,
+        ge=1,
+        le=10_000,
+        description="how many are kept while an item is put into the graph; another value takes whyrec index --rebuild",
+    )
+    max_neighbors: int = Field(
+        ChromaOptions.max_neighbors,
+        ge=2,
+        le=1_000,
+        description="how many links an item has in the graph; another value takes whyrec index --rebuild",
+    )
+
+    @field_validator("url")
+    @classmethod
+    def _check_url(cls, url: str) -> str:
+        if url and not _ADDRESS.fullmatch(url):
+            raise ValueError("it is http://HOST:PORT or https://HOST:PORT, nothing after it, or empty")
+        return url
+
+    @property
+    def options(self) -> ChromaOptions:
+        """The same for the index."""
+        return ChromaOptions(**self.model_dump())
 
 
 class LanguageModelSettings(_Section):
@@ -82,6 +124,7 @@ class Settings(BaseSettings):
     events: EventSettings = EventSettings()
     encoder: EncoderSettings = EncoderSettings()
     features: FeatureSettings = FeatureSettings()
+    chroma: ChromaSettings = ChromaSettings()
     language_model: LanguageModelSettings = LanguageModelSettings()
     ranking: RankingSettings = RankingSettings()
 
