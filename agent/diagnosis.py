@@ -150,7 +150,7 @@ def _models(settings: Settings) -> Iterator[Finding]:
         "language model": settings.language_model.model,
     }
     for what, reference in used.items():
-        if reference == "off":
+        if reference in ("off", "auto"):  # auto adds no model to the encoder
             continue
         try:
             yield Finding(what, "ok", f"{reference}: {locate_model(reference)}")

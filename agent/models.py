@@ -5,7 +5,7 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agent.settings import Settings
+from agent.settings import FeatureSettings, Settings
 from retrieval.artefacts import file_fingerprint
 from retrieval.errors import ModelError
 from retrieval.model_source import locate_model
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from finetune.ranker import LMRanker
     from finetune.writer import LMWriter
     from retrieval.contracts import Encoder
+
+OFF = "off"
+OWN_LAYERS = 5  # of the packaged encoder's six
 
 
 class Models:
@@ -57,7 +60,7 @@ class Models:
     @cached_property
     def _encoders(self) -> "dict[str, Callable[[], Encoder]]":
         """How each part of an item's vector is loaded, by the fingerprint of what it comes from."""
-        sentence, features = self._encoder_folder, self._settings.features
+        sentence, features = self._encoder_folder, self._features
         files = [path for path in sentence.rglob("*") if _counts(path)]
         if not files:
             raise ModelError(f"{sentence} holds no sentence-transformer")
@@ -65,7 +68,7 @@ class Models:
         if self._settings.encoder.backend != "torch":
             name = f"{name}-{self._settings.encoder.backend}"
         encoders: dict[str, Callable[[], Encoder]] = {name: cache(lambda: self._sentence_encoder(name))}
-        if features.model != "off":
+        if features.model != OFF:
             source = self._features_source
             files = [source] if source.is_file() else [path for path in source.rglob("*") if _counts(path)]
             states = f"{file_fingerprint(files)}-{features.layers}"
@@ -73,9 +76,23 @@ class Models:
         return encoders
 
     @cached_property
+    def _features(self) -> FeatureSettings:
+        """The settings of item features with what ``auto`` stands for."""
+        features, encoder = self._settings.features, self._settings.encoder.model
+        if features.model != "auto":
+            return features
+        return FeatureSettings(model=encoder, layers=OWN_LAYERS) if encoder == "minilm" else FeatureSettings(model=OFF)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The models that item vectors come from, as the settings call them."""
+        features = self._features.model
+        return tuple(dict.fromkeys((self._settings.encoder.model, *((features,) if features != OFF else ()))))
+
+    @cached_property
     def _features_source(self) -> Path:
         try:
-            return locate_model(self._settings.features.model)
+            return locate_model(self._features.model)
         except ModelError as error:
             raise ModelError(f"{error}; or do without its features: WHYREC_FEATURES__MODEL=off") from error
 
@@ -97,7 +114,7 @@ class Models:
         from retrieval.text.encoder import load_hidden_states
 
         folder = model_folder(self._features_source, self._settings.cache.expanduser(), self._say)
-        return load_hidden_states(folder, self._settings.features.layers, fingerprint, self._settings.device)
+        return load_hidden_states(folder, self._features.layers, fingerprint, self._settings.device)
 
     @cached_property
     def language_model(self) -> "LanguageModel":

@@ -42,12 +42,14 @@ class EncoderSettings(_Section):
 
 
 class FeatureSettings(_Section):
-    """What a language model adds to the items' vectors."""
+    """What hidden states of a transformer add to the items' vectors."""
 
     model: str = Field(
-        "off", description="off, smollm2 or gemma3-270m (packaged), a folder, a GGUF file, or a Hugging Face id"
+        "auto",
+        description="auto: five layers of minilm where it is the encoder; off; smollm2 or gemma3-270m (packaged), "
+        "a folder, a GGUF file, or a Hugging Face id",
     )
-    layers: int = Field(10, ge=1, description="how many of its first layers are read")
+    layers: int = Field(10, ge=1, description="how many of its first layers are read (not of auto's)")
 
 
 class ChromaSettings(_Section):
