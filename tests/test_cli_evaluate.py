@@ -81,7 +81,7 @@ def test_what_is_left_out_is_a_note_and_no_traceback(folder):
     result = whyrec("evaluate", "--trials", "1", "--users", "10", "-w", "ws", cwd=folder)
     assert result.returncode == 0, result.stderr
     notes = [line for line in result.stderr.splitlines() if line.startswith("note: ")]
-    assert [note.split()[1] for note in notes] == ["fused", "cosine", "soft-knn", "tower"]
+    assert [note.split()[1] for note in notes] == ["fused", "cosine", "soft-knn", "tower", "text-ease"]
     assert all("whyrec index" in note for note in notes)
     assert "Traceback" not in result.stderr
     assert_plain(result.stdout + result.stderr)
@@ -210,12 +210,14 @@ def test_the_help_names_every_system():
 
 def test_a_table_of_strategies_has_its_words_under_their_heading(capsys):
     from agent.cli.console import Format, print_rows
-    from agent.cli.tune import as_table, fusion_row
-    from agent.evaluation.fusing import Fusions
+    from agent.cli.tune import as_table, fusion_row, likes_row
+    from agent.evaluation.fusing import ForLikes, Fusions
     from retrieval.cf.fused import Fusion
 
     strategies = {"weighted": Fusion("weighted", ("ease", "mf"), weights=(0.75, 0.25))}
-    rows = [fusion_row(Fusions(strategies, {"weighted": 0.5}, {}, "weighted"), "weighted")]
+    likes = ForLikes(Fusion("weighted", ("soft-knn", "tower"), weights=(0.25, 0.75)), 0.21, 0.02, True)
+    rows = [fusion_row(Fusions(strategies, {"weighted": 0.5}, {}, "weighted", likes), "weighted"), likes_row(likes)]
     print_rows(rows, Format.table, as_table(rows))
-    heading, line = capsys.readouterr().out.splitlines()
+    heading, line, named = capsys.readouterr().out.splitlines()
     assert line.index("ease 0.75") == heading.index("parameters")
+    assert named.split()[:5] == ["3", "likes", "ndcg@10", "0.21", "0.02"]
