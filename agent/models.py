@@ -49,7 +49,7 @@ class Models:
 
         A language model's states of a few words say more of how they are worded than of what is meant.
         """
-        return next(iter(self._encoders.values()))()
+        return self._sentence_encoder
 
     def remembering_encoder(self, root: Path) -> "Encoder":
         """The same, with the vectors of all texts kept in ``features/`` of the workspace at ``root``."""
@@ -60,14 +60,14 @@ class Models:
     @cached_property
     def _encoders(self) -> "dict[str, Callable[[], Encoder]]":
         """How each part of an item's vector is loaded, by the fingerprint of what it comes from."""
-        sentence, features = self._encoder_folder, self._features
-        files = [path for path in sentence.rglob("*") if _counts(path)]
-        if not files:
-            raise ModelError(f"{sentence} holds no sentence-transformer")
-        name = file_fingerprint(files)
-        if self._settings.encoder.backend != "torch":
-            name = f"{name}-{self._settings.encoder.backend}"
-        encoders: dict[str, Callable[[], Encoder]] = {name: cache(lambda: self._sentence_encoder(name))}
+        name, features = self._sentence_fingerprint, self._features
+        if (
+            self._settings.features.model == "auto"
+            and features.model != OFF
+            and self._settings.encoder.backend == "torch"
+        ):
+            return {f"{name}-{features.layers}": cache(self._layered_encoder)}
+        encoders: dict[str, Callable[[], Encoder]] = {name: lambda: self._sentence_encoder}
         if features.model != OFF:
             source = self._features_source
             files = [source] if source.is_file() else [path for path in source.rglob("*") if _counts(path)]
@@ -96,10 +96,27 @@ class Models:
         except ModelError as error:
             raise ModelError(f"{error}; or do without its features: WHYREC_FEATURES__MODEL=off") from error
 
-    def _sentence_encoder(self, fingerprint: str) -> "Encoder":
+    @cached_property
+    def _sentence_fingerprint(self) -> str:
+        files = [path for path in self._encoder_folder.rglob("*") if _counts(path)]
+        if not files:
+            raise ModelError(f"{self._encoder_folder} holds no sentence-transformer")
+        backend = self._settings.encoder.backend
+        return file_fingerprint(files) + ("" if backend == "torch" else f"-{backend}")
+
+    def _layered_encoder(self) -> "Encoder":
+        """The sentence encoder and its own layer, in one pass."""
+        from retrieval.text.encoder import load_encoder
+
+        layers = self._features.layers
+        fingerprint = f"{self._sentence_fingerprint}-{layers}"
+        return load_encoder(self._encoder_folder, fingerprint, self._settings.device, layer=layers)
+
+    @cached_property
+    def _sentence_encoder(self) -> "Encoder":
         from retrieval.text.encoder import load_encoder, load_int8_encoder
 
-        settings = self._settings
+        settings, fingerprint = self._settings, self._sentence_fingerprint
         if settings.encoder.backend == "torch":
             return load_encoder(self._encoder_folder, fingerprint, settings.device)
         if settings.device not in (None, "cpu"):

@@ -4,12 +4,14 @@ import contextlib
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from safetensors import SafetensorError
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
+from torch.nn.functional import normalize
 from transformers.utils import logging
 
 from retrieval.errors import ModelError, first_line
@@ -22,17 +24,26 @@ MOST_TOKENS = 256  # of an item's text, for hidden states
 
 
 class SentenceEncoder:
-    """A sentence-transformer with unit-length float32 vectors (`Encoder`)."""
+    """A sentence-transformer with unit-length float32 vectors (`Encoder`).
 
-    def __init__(self, model: SentenceTransformer, fingerprint: str):
+    With ``layer``, the mean of the hidden states behind that layer stands beside it, also of length 1.
+    """
+
+    def __init__(self, model: SentenceTransformer, fingerprint: str, layer: int | None = None):
         self._model = model
         self.fingerprint = fingerprint
-        self.dimension = int(model.get_embedding_dimension() or 0)
+        width = int(model.get_embedding_dimension() or 0)
+        self._parts = 1
+        if layer is not None:
+            model[0].model.config.output_hidden_states = True
+            model.append(_LayerBeside(layer, width))
+            self._parts = 2
+        self.dimension = self._parts * width
         # bfloat16 changes a vector's elements by up to .0014 and halves the time, where the processor has it.
         self._half = model.device.type == "cpu" and computes_bfloat16()
 
     def encode(self, texts: Sequence[str]) -> Floats:
-        """(n, d) float32, each row of length 1, 0 for a blank text; texts longer than the model reads are cut by it."""
+        """(n, d) float32, each part of length 1, 0 for a blank text; the model cuts texts longer than it reads."""
         precision = torch.autocast("cpu", dtype=torch.bfloat16) if self._half else contextlib.nullcontext()
         # Half a character, which a file or a terminal may hold, is none to a tokenizer.
         readable = [text.encode("utf-8", "replace").decode("utf-8") for text in texts]
@@ -44,8 +55,9 @@ class SentenceEncoder:
             vectors = self._model.encode(
                 [readable[row] for row in said], batch_size=BATCH, convert_to_numpy=True, show_progress_bar=False
             )
-        lengths = np.linalg.norm(vectors.astype(np.float32), axis=1, keepdims=True)
-        unit[said] = vectors / np.maximum(lengths, 1e-12)
+        parts = vectors.astype(np.float32).reshape(len(said), self._parts, -1)
+        lengths = np.linalg.norm(parts, axis=2, keepdims=True)
+        unit[said] = (parts / np.maximum(lengths, 1e-12)).reshape(len(said), -1)
         return unit
 
     def quantise(self, folder: Path, say: Callable[[str], None]) -> None:
@@ -60,14 +72,36 @@ class SentenceEncoder:
         first.model = Int8Transformer(convert(first.model, folder, say), first.model.config)
 
 
-def load_encoder(path: Path, fingerprint: str, device: str | None = None) -> SentenceEncoder:
+class _LayerBeside(torch.nn.Module):
+    """The mean of the states behind a layer, beside the text's own vector: both from one pass of the transformer."""
+
+    def __init__(self, layer: int, width: int):
+        super().__init__()
+        self._layer = layer
+        self._pooling = Pooling(width, "mean")
+
+    def forward(self, features: dict[str, Any]) -> dict[str, Any]:
+        states = features.pop("all_layer_embeddings")[self._layer]
+        mask = features["attention_mask"]
+        behind = self._pooling({"token_embeddings": states, "attention_mask": mask})["sentence_embedding"]
+        sentence = features["sentence_embedding"]
+        features["sentence_embedding"] = torch.cat([normalize(sentence), normalize(behind)], dim=1)
+        return features
+
+
+def load_encoder(
+    path: Path, fingerprint: str, device: str | None = None, *, layer: int | None = None
+) -> SentenceEncoder:
     """Load the sentence-transformer in a folder; ``device`` None takes a GPU when there is one.
+
+    With ``layer``, its vectors are joined by the mean of the hidden states behind that layer, from the same pass.
 
     Raises:
         ModelError: the folder holds no such model.
     """
     try:
-        return SentenceEncoder(SentenceTransformer(str(path), device=device, local_files_only=True), fingerprint)
+        model = SentenceTransformer(str(path), device=device, local_files_only=True)
+        return SentenceEncoder(model, fingerprint, layer)
     except (OSError, ValueError, KeyError) as error:
         raise ModelError(f"{path} holds no sentence-transformer that can be loaded: {first_line(error)}") from error
 
