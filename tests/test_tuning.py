@@ -16,6 +16,7 @@ from retrieval.cf.fused import SINGLE, STRATEGIES
 from retrieval.data.splits import Split, make_split
 from retrieval.data.workspace import Workspace
 from retrieval.errors import SplitError, WhyrecError, WorkspaceError
+from retrieval.significance import compare
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -287,3 +288,12 @@ def test_a_fusion_serves_only_where_its_gain_over_the_best_scorer_is_proven(gain
     alone = np.full(20, 0.4)
     figures = dict.fromkeys((SINGLE, *STRATEGIES), alone) | {"rrf": alone + np.array(gains)}
     assert proven(figures, seed=0) == best
+
+
+def test_the_best_of_several_fusions_has_more_to_prove_than_one_alone():
+    rng = np.random.default_rng(0)
+    alone, gains = np.full(100, 0.4), rng.normal(0, 0.1, 100)
+    gains += 0.022 - gains.mean()
+    figures = dict.fromkeys((SINGLE, *STRATEGIES), alone) | {"rrf": alone + gains}
+    assert compare(figures["rrf"], [alone], seed=0)[0].p < 0.05
+    assert proven(figures, seed=0) == SINGLE

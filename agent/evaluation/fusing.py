@@ -20,13 +20,14 @@ from retrieval.cf.scorers import SCORERS
 from retrieval.cf.stack import Stack
 from retrieval.errors import SplitError
 from retrieval.metrics import Figures
-from retrieval.significance import bootstrap_means, interval
+from retrieval.significance import compare, holm
 
 FUSED = ("soft-knn", "tower", "text-ease", "popularity", "item-knn", "mf", "ease", "ials")
 USERS = 1_000  # whose lists the constants are chosen on
 TRIALS = 100  # of a strategy's constants; each takes milliseconds
 LEAST_USERS = 2  # one half chooses, one judges
 LIKES = 3  # that somebody new names
+LEVEL = 0.05
 LEAST_WEIGHT = 0.05  # less is none, and the scorer need not run
 
 
@@ -36,8 +37,8 @@ class Fusions:
 
     values: NDCG@10 of each strategy on users whose lists its constants were not chosen on (two halves, each serving
     the other). singles: NDCG@10 of each scorer alone, on all users. best: the strategy with the highest value where
-    its gain over the best scorer alone is proven on these users (95 % interval above 0), else that scorer. likes: for
-    people who name a few items, None where nobody can be validated on.
+    its gain over the best scorer alone is `proven` on these users, else that scorer. likes: for people who name a few
+    items, None where nobody can be validated on.
     """
 
     strategies: dict[Strategy, Fusion]
@@ -114,11 +115,9 @@ def _for_likes(parts: Sequence[Lists], names: tuple[str, ...], seed: int) -> For
     halves = _halves([len(part.counts) for part in parts], seed)
     choose = partial(_chosen, "weighted", names, seed=seed)
     by_text = Fusion(SINGLE, names, weights=tuple(float(name == TEXT) for name in names))
-    figures = {"weighted": _judged(lists, halves, choose), SINGLE: _judged(lists, halves, lambda _: by_text)}
-    values = {strategy: float(np.mean(found)) for strategy, found in figures.items()}
-    return ForLikes(
-        choose(lists), values["weighted"], values[SINGLE], is_proven(figures["weighted"] - figures[SINGLE], seed)
-    )
+    ours, text = _judged(lists, halves, choose), _judged(lists, halves, lambda _: by_text)
+    gain = compare(ours, [text], seed)[0]
+    return ForLikes(choose(lists), float(np.mean(ours)), float(np.mean(text)), gain.low > 0)
 
 
 def _judged(lists: Lists, halves: Sequence[NDArray[np.int64]], choose: Callable[[Lists], Fusion]) -> Figures:
@@ -139,15 +138,14 @@ def _halves(sizes: Sequence[int], seed: int) -> list[NDArray[np.int64]]:
 
 
 def proven(figures: dict[Strategy, Figures], seed: int) -> Strategy:
-    """The best strategy if its gain over the best scorer alone is proven, else that scorer."""
-    best = max(STRATEGIES, key=lambda name: float(np.mean(figures[name])))
-    return best if is_proven(figures[best] - figures[SINGLE], seed) else SINGLE
+    """The best strategy if its gain over the best scorer alone is proven, else that scorer.
 
-
-def is_proven(gains: Figures, seed: int) -> bool:
-    """Whether the mean of the users' gains (n,) is above 0 with 95 % confidence."""
-    low, _ = interval(bootstrap_means(gains[:, None], seed)[:, 0])
-    return bool(low > 0)
+    Proven: positive, with a p-value below .05 after Holm's correction for all the strategies that it is the best of.
+    """
+    gains = [compare(figures[name], [figures[SINGLE]], seed)[0] for name in STRATEGIES]
+    corrected = holm([gain.p for gain in gains])
+    best = int(np.argmax([gain.delta for gain in gains]))
+    return STRATEGIES[best] if gains[best].delta > 0 and corrected[best] < LEVEL else SINGLE
 
 
 def make_live(study: Study, winners: Sequence[Tuned], command: str, watch: Watch) -> Fusions:
