@@ -153,6 +153,16 @@ class Models:
         )
 
     @cached_property
+    def language_model_fingerprint(self) -> str:
+        """16 hexadecimal digits of the language model's files.
+
+        Raises:
+            ModelError: it is not installed.
+        """
+        source = locate_model(self._settings.language_model.model)
+        return file_fingerprint([source] if source.is_file() else [path for path in source.rglob("*") if _counts(path)])
+
+    @cached_property
     def ranker(self) -> "LMRanker":
         """The language model as a ranker."""
         from finetune.ranker import LMRanker

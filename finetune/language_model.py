@@ -11,7 +11,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
 
-from finetune.packing import Packed, batches, collate
+from finetune.packing import Packed, PackedBatch, batches, collate
 from retrieval.artefacts import atomic_folder, file_fingerprint
 from retrieval.errors import ModelError, first_line
 from retrieval.precision import computes_bfloat16
@@ -37,15 +37,20 @@ class LanguageModel:
         """The tokens this model expects before any text: ``[bos]`` or nothing."""
         return list(self.tokenizer("").input_ids)
 
+    def backbone(self, batch: PackedBatch) -> torch.Tensor:
+        """(B, T, d) what the backbone makes of each token; the head stays out."""
+        states: torch.Tensor = self.model.base_model(
+            input_ids=batch.ids, position_ids=batch.positions, attention_mask=batch.mask, use_cache=False
+        ).last_hidden_state
+        return states
+
     @torch.inference_mode()
     def hidden_states(self, sequences: Sequence[Packed]) -> list[torch.Tensor]:
-        """For each packed sequence (T, d) float32, what the backbone makes of its tokens; the head stays out."""
+        """For each packed sequence (T, d) float32, what the backbone makes of its tokens."""
         states: list[torch.Tensor] = [torch.empty(0)] * len(sequences)
         for group in batches([len(sequence.ids) for sequence in sequences], MAX_BATCH_TOKENS):
             batch = collate([sequences[index] for index in group], self.device)
-            hidden = self.model.base_model(
-                input_ids=batch.ids, position_ids=batch.positions, attention_mask=batch.mask, use_cache=False
-            ).last_hidden_state  # (B, T, d)
+            hidden = self.backbone(batch)
             for row, index in enumerate(group):
                 states[index] = hidden[row, : len(sequences[index].ids)].float()
         return states

@@ -3,7 +3,9 @@
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+import torch
 
+from finetune.adapters import using
 from finetune.language_model import LanguageModel
 from finetune.packing import Packed, pack
 from prompts import render
@@ -23,10 +25,11 @@ class LMRanker:
     they are put in order of id first, so that the order in which they are given makes no difference at all.
     """
 
-    def __init__(self, language_model: LanguageModel):
+    def __init__(self, language_model: LanguageModel, adapter: str | None = None):
+        """``adapter``: the name of the one that was tuned to rank; None: the model as it came."""
         self._lm = language_model
-        yes, no = language_model.head([language_model.word_id(" yes"), language_model.word_id(" no")])
-        self._direction = yes - no  # (d,)
+        self._adapter = adapter
+        self._direction = yes_or_no(language_model)
 
     def rank(self, requests: Sequence[RankRequest], k: int | None = None) -> Rankings:
         """At most k candidates of each request, best first; all of them when k is None."""
@@ -42,7 +45,8 @@ class LMRanker:
         """
         scores = [np.zeros(len(request.candidates), dtype=np.float32) for request in requests]
         jobs = [(index, job) for index, request in enumerate(requests) for job in self._packed(request)]
-        states = self._lm.hidden_states([packed for _, (_, packed) in jobs])
+        with using(self._lm, self._adapter):
+            states = self._lm.hidden_states([packed for _, (_, packed) in jobs])
         for (index, (places, packed)), hidden in zip(jobs, states, strict=True):
             ends = [path[-1] for path in packed.paths]
             scores[index][places] = (hidden[ends] @ self._direction).cpu().numpy()
@@ -76,3 +80,10 @@ class LMRanker:
     def _cut(self, text: str) -> str:
         ids = self._lm.text_ids(text)
         return text if len(ids) <= TEXT_TOKENS else str(self._lm.tokenizer.decode(ids[:TEXT_TOKENS])) + "…"
+
+
+def yes_or_no(language_model: LanguageModel) -> torch.Tensor:
+    """(d,) float32: a hidden state times it is how much likelier ``yes`` is to follow than ``no``."""
+    yes, no = language_model.head([language_model.word_id(" yes"), language_model.word_id(" no")])
+    direction: torch.Tensor = yes - no
+    return direction

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.cluster.hierarchy import fcluster, ward
 
 from retrieval.fusion import standardise
@@ -106,3 +107,17 @@ def interest_in(vectors: Floats, sharpness: float = SHARPNESS) -> Interest:
         members = vectors[groups == group]
         medoids.append(members[int((members @ members.mean(axis=0)).argmax())])
     return Interest(np.stack(medoids), vectors, sharpness)
+
+
+def telling(liked: Floats, candidates: Floats, most: int, sharpness: float = 3 * SHARPNESS) -> NDArray[np.int64]:
+    """Which liked items (h, d) say most about candidates (c, d): rows of at most ``most``, the most telling one last.
+
+    Each candidate shares one vote among the liked items, ``softmax(β cos)``; items with equal votes keep their order.
+    """
+    if len(liked) == 0 or len(candidates) == 0:
+        return np.arange(len(liked))[:most]
+    cosines = candidates @ liked.T
+    votes = np.exp(sharpness * (cosines - cosines.max(axis=1, keepdims=True)))
+    votes /= votes.sum(axis=1, keepdims=True)
+    by_votes = np.argsort(votes.sum(axis=0), kind="stable")
+    return np.asarray(by_votes[max(0, len(liked) - most) :], dtype=np.int64)

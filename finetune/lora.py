@@ -1,0 +1,230 @@
+"""Tune a language model to rank: low-rank adapters, trained on packed lists."""
+
+import contextlib
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from peft import LoraConfig
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+from torch.nn import functional
+from transformers.integrations import neftune_post_forward_hook
+
+from finetune.adapters import add_adapter, using
+from finetune.language_model import LanguageModel
+from finetune.packing import Packed, PackedBatch, batches, collate, pack
+from finetune.ranker import LMRanker, yes_or_no
+from retrieval.contracts import RankRequest
+from retrieval.errors import ModelError, WorkspaceError, first_line
+
+RANK = "rank"  # the adapter's name
+MOST_TOKENS = 2048  # computed at once
+LINEAR = "q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj"
+
+
+@dataclass(frozen=True)
+class LoraTuning:
+    """How a ranker is tuned.
+
+    rank, alpha, dropout: of LoRA (Hu et al. 2021). share: of the layers that have it, the last ones; those below are
+    computed without a graph. rate: of AdamW at its highest, after ``warmup`` of all steps, then falling as a cosine.
+    lists: in a step. calibration: λ of the binary cross-entropy beside the softmax cross-entropy. noise: α of NEFTune
+    (Jain et al. 2023), 0 for none.
+    """
+
+    rank: int = 16
+    alpha: int = 32
+    dropout: float = 0.05
+    share: float = 0.5
+    rate: float = 3e-4
+    warmup: float = 0.05
+    decay: float = 0.01
+    lists: int = 4
+    calibration: float = 0.5
+    noise: float = 5.0
+    seed: int = 0
+
+
+class TuningError(ModelError):
+    """Training cannot go on."""
+
+
+class RankerTrainer:
+    """Trains an adapter in place, step by step; the same steps give the same adapter, interrupted or not.
+
+    ``L = −log softmax(s)_positive + λ · mean BCE(s)``: the first orders, the second keeps σ(s) a probability. s are the
+    scores of `LMRanker`; the first candidate of a list is its positive. Several processes (`accelerate launch`) share
+    the lists of a step.
+    """
+
+    def __init__(
+        self, language_model: LanguageModel, draw: Callable[[int], RankRequest], steps: int, tuning: LoraTuning
+    ):
+        """``draw`` gives the list of a number; ``steps``: as many as there will be, which the rate depends on.
+
+        Raises:
+            ModelError: the model has no layers of a known kind.
+        """
+        self.step = 0
+        self.steps = steps
+        self._lm = language_model
+        self._draw = draw
+        self._tuning = tuning
+        self._ranker = LMRanker(language_model)
+        torch.manual_seed(tuning.seed)
+        add_adapter(language_model, RANK, lora_config(language_model, tuning))
+        self._accelerator = Accelerator(cpu=language_model.device.type == "cpu")
+        with using(language_model, RANK):
+            self._learnt = {n: p for n, p in language_model.model.named_parameters() if p.requires_grad}
+            self._scorer: nn.Module = self._accelerator.prepare_model(_Scorer(language_model))
+        self._optimizer = torch.optim.AdamW(self._learnt.values(), lr=tuning.rate, weight_decay=tuning.decay)
+        half = language_model.model.dtype == torch.bfloat16
+        device = language_model.device.type
+        self._precision = torch.autocast(device, dtype=torch.bfloat16) if half else contextlib.nullcontext()
+
+    def run(self, steps: int, progress: Callable[[float], None] = lambda _: None) -> float:
+        """Train so many steps more, at most to the last; the mean loss. ``progress`` is told that of each step.
+
+        Raises:
+            TuningError: the loss is no number; the adapter is as it was before the step.
+        """
+        losses = []
+        model = self._lm.model
+        embedding = model.get_input_embeddings()
+        embedding.neftune_noise_alpha = self._tuning.noise
+        hook = embedding.register_forward_hook(neftune_post_forward_hook) if self._tuning.noise else None
+        model.train()
+        try:
+            with using(self._lm, RANK):
+                for _ in range(min(steps, self.steps - self.step)):
+                    losses.append(self._advance())
+                    self.step += 1
+                    progress(losses[-1])
+        finally:
+            model.eval()
+            if hook is not None:
+                hook.remove()
+        return sum(losses) / max(1, len(losses))
+
+    def _advance(self) -> float:
+        world, place = self._accelerator.num_processes, self._accelerator.process_index
+        first = self.step * self._tuning.lists
+        numbers = range(first, first + self._tuning.lists)
+        torch.manual_seed(hash((self._tuning.seed, self.step, place)) % 2**31)
+        packed = [self._packed(self._draw(number)) for number in numbers[place::world]]
+        for group in self._optimizer.param_groups:
+            group["lr"] = self._rate()
+        self._optimizer.zero_grad()
+        total = torch.zeros((), device=self._lm.device)
+        groups = batches([len(one.ids) for one in packed], MOST_TOKENS)
+        for number, members in enumerate(groups):
+            last = number == len(groups) - 1
+            with contextlib.nullcontext() if last else self._accelerator.no_sync(self._scorer):
+                loss = self._loss([packed[index] for index in members]) * world / self._tuning.lists
+                self._accelerator.backward(loss)
+            total += loss.detach()
+        value = float(self._accelerator.reduce(total, "mean"))
+        norm = nn.utils.clip_grad_norm_(list(self._learnt.values()), 1.0)
+        if not math.isfinite(value) or not torch.isfinite(norm):
+            raise TuningError(
+                f"the loss is no number any more at step {self.step + 1}; the adapter is kept as it was before. A "
+                "lower rate may help"
+            )
+        self._optimizer.step()
+        return value
+
+    def _loss(self, sequences: Sequence[Packed]) -> torch.Tensor:
+        """The sum over lists."""
+        with self._precision:
+            scores = self._scorer(collate(sequences, self._lm.device), [[p[-1] for p in s.paths] for s in sequences])
+        losses = []
+        for one in scores:
+            labels = torch.zeros_like(one)
+            labels[0] = 1
+            balance = functional.binary_cross_entropy_with_logits(one, labels)
+            losses.append(-functional.log_softmax(one, dim=0)[0] + self._tuning.calibration * balance)
+        return torch.stack(losses).sum()
+
+    def _packed(self, request: RankRequest) -> Packed:
+        return pack(*self._ranker.tokens(request))
+
+    def _rate(self) -> float:
+        warm = max(1, round(self._tuning.warmup * self.steps))
+        if self.step < warm:
+            return self._tuning.rate * (self.step + 1) / warm
+        return self._tuning.rate * 0.5 * (1 + math.cos(math.pi * (self.step - warm) / max(1, self.steps - warm)))
+
+    def adapter(self) -> dict[str, torch.Tensor]:
+        """What was learnt, by name."""
+        return {name: value.detach().float().cpu().clone() for name, value in self._learnt.items()}
+
+    def put(self, adapter: dict[str, torch.Tensor]) -> None:
+        """Set what was learnt, as `adapter` gave it."""
+        with torch.no_grad():
+            for name, value in self._learnt.items():
+                value.copy_(adapter[name])
+
+    def save(self, path: Path) -> None:
+        """Write all that is needed to go on, so that the file is there whole or not at all."""
+        arrays: dict[str, torch.Tensor] = {"step": torch.tensor([self.step])}
+        for name, value in self._learnt.items():
+            arrays[f"value {name}"] = value.detach().clone()
+            moments = self._optimizer.state[value]
+            arrays |= {f"{key} {name}": moments[key].clone() for key in ("exp_avg", "exp_avg_sq", "step")}
+        if self._accelerator.is_main_process:
+            work = path.with_name(f".{path.name}.part")
+            save_file(arrays, work)
+            work.replace(path)
+        self._accelerator.wait_for_everyone()
+
+    def restore(self, path: Path) -> None:
+        """Go on from what `save` wrote.
+
+        Raises:
+            WorkspaceError: it cannot be read, or is of another model.
+        """
+        try:
+            arrays = load_file(path)
+            self.step = int(arrays["step"][0])
+            self.put({name: arrays[f"value {name}"] for name in self._learnt})
+            for name, value in self._learnt.items():
+                moments = {key: arrays[f"{key} {name}"] for key in ("exp_avg", "exp_avg_sq", "step")}
+                self._optimizer.state[value] = {
+                    key: moment if key == "step" else moment.to(value.device) for key, moment in moments.items()
+                }
+        except (OSError, KeyError, RuntimeError, SafetensorError) as error:
+            raise WorkspaceError(f"{path} cannot be read ({first_line(error)}); tune again without --resume") from error
+
+
+class _Scorer(nn.Module):
+    """The scores of packed sequences, as one module that several processes can share."""
+
+    def __init__(self, language_model: LanguageModel):
+        super().__init__()
+        self.model = language_model.model
+        self._lm = language_model
+        self._direction = yes_or_no(language_model)
+
+    def forward(self, batch: PackedBatch, ends: Sequence[Sequence[int]]) -> list[torch.Tensor]:
+        """For each sequence (N,) the score at the last token of each continuation."""
+        states = self._lm.backbone(batch)
+        return [states[row, list(places)].float() @ self._direction for row, places in enumerate(ends)]
+
+
+def lora_config(language_model: LanguageModel, tuning: LoraTuning) -> LoraConfig:
+    """Low-rank adapters of all linear maps in the model's last layers; everything else is frozen."""
+    for parameter in language_model.model.parameters():
+        parameter.requires_grad_(requires_grad=False)
+    deep = int(language_model.model.config.num_hidden_layers)
+    layers = "|".join(str(layer) for layer in range(deep - max(1, round(tuning.share * deep)), deep))
+    return LoraConfig(
+        r=tuning.rank,
+        lora_alpha=tuning.alpha,
+        lora_dropout=tuning.dropout,
+        target_modules=rf".*layers\.({layers})\..*({LINEAR})",
+    )

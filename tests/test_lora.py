@@ -1,0 +1,174 @@
+"""Training adapters: what is learnt, that packing changes nothing, and that an interruption changes nothing."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from tiny_language_model import save_tiny_language_model, tiny_language_model
+
+from finetune.adapters import add_adapter, load_adapter, save_adapter, using
+from finetune.language_model import load_language_model
+from finetune.lora import RANK, LoraTuning, RankerTrainer, TuningError, lora_config
+from finetune.ranker import LMRanker
+from retrieval.contracts import RankRequest
+from retrieval.errors import ModelError, WorkspaceError
+
+WORDS = ("space", "cooking", "western", "jungle")
+TUNING = LoraTuning(rank=4, alpha=8, rate=3e-3, share=1.0, dropout=0.0, noise=0.0, lists=2)
+
+
+def draw(number):
+    """Who likes a topic is to be given a tale of it; the first candidate is it."""
+    rng = np.random.default_rng(number)
+    topic, *others = rng.permutation(WORDS)
+    texts = tuple(f"{word} tale {rng.integers(9)}" for word in (topic, *others))
+    return RankRequest((f"{topic} tale {rng.integers(9)}",), tuple(map(str, range(4))), texts)
+
+
+@pytest.fixture
+def language_model(tmp_path):
+    return tiny_language_model(tmp_path / "model")
+
+
+def trainer(language_model, steps=40, **changes):
+    return RankerTrainer(language_model, draw, steps, replace(TUNING, **changes))
+
+
+def firsts(language_model, adapter=RANK):
+    """How often the positive is first among lists that were not learnt from."""
+    scores = LMRanker(language_model, adapter).score([draw(number) for number in range(10_000, 10_100)])
+    return np.mean([one.argmax() == 0 for one in scores])
+
+
+def test_a_ranker_learns_what_lists_have_in_common(language_model):
+    before = firsts(language_model, None)
+    tuned = trainer(language_model, steps=150)
+    assert firsts(language_model) == before  # an untrained adapter changes nothing
+    early = tuned.run(10)
+    tuned.run(130)
+    assert tuned.run(100) < 0.7 * early
+    assert tuned.step == 150
+    assert firsts(language_model) > before + 0.2
+    assert firsts(language_model, None) == before  # the model itself stays as it came
+
+
+def test_packed_lists_give_the_gradient_of_single_sequences(language_model):
+    tuned = trainer(language_model, calibration=0.5)
+    request = draw(3)
+    with using(language_model, RANK):
+        loss = tuned._loss([tuned._packed(request)])
+        loss.backward()
+        packed = {name: value.grad.clone() for name, value in tuned._learnt.items()}
+        for value in tuned._learnt.values():
+            value.grad = None
+        singles = [
+            replace(request, candidates=(c,), texts=(t,))
+            for c, t in zip(request.candidates, request.texts, strict=True)
+        ]
+        scores = torch.cat([tuned._scorer(*_batch(tuned, one))[0] for one in singles])
+        labels = torch.tensor([1.0, 0, 0, 0])
+        balance = torch.nn.functional.binary_cross_entropy_with_logits(scores, labels)
+        single = -torch.log_softmax(scores, 0)[0] + 0.5 * balance
+        single.backward()
+    assert float(loss.detach()) == pytest.approx(float(single.detach()), rel=1e-5)
+    for name, value in tuned._learnt.items():
+        np.testing.assert_allclose(value.grad, packed[name], atol=1e-5)
+
+
+def _batch(tuned, request):
+    from finetune.packing import collate
+
+    packed = tuned._packed(request)
+    return collate([packed], torch.device("cpu")), [[path[-1] for path in packed.paths]]
+
+
+@pytest.mark.parametrize("changes", [{}, {"dropout": 0.2, "noise": 5.0}])
+def test_an_interruption_changes_nothing(tmp_path, changes):
+    save_tiny_language_model(tmp_path / "model")
+
+    def fresh():
+        return load_language_model(tmp_path / "model", tmp_path / "cache", device="cpu", precision="float32")
+
+    whole = trainer(fresh(), steps=12, **changes)
+    losses = [whole.run(1) for _ in range(12)]
+    first = trainer(fresh(), steps=12, **changes)
+    again = [first.run(1) for _ in range(5)]
+    first.save(tmp_path / "state")
+    first.run(3)  # lost
+    second = trainer(fresh(), steps=12, **changes)
+    second.restore(tmp_path / "state")
+    assert second.step == 5
+    again += [second.run(1) for _ in range(12)]
+    assert again[:12] == pytest.approx(losses, rel=1e-6)
+    assert again[12:] == [0.0] * 5  # there is nothing beyond the last step
+    for name, value in whole.adapter().items():
+        torch.testing.assert_close(second.adapter()[name], value)
+
+
+def test_lower_layers_learn_nothing_where_only_the_upper_half_is_tuned(language_model):
+    tuned = trainer(language_model, share=0.5)
+    assert tuned._learnt
+    assert all("layers.1." in name for name in tuned._learnt)
+
+
+def test_the_rate_rises_then_falls_to_nothing(language_model):
+    tuned = trainer(language_model, steps=40)
+    rates = []
+    for tuned.step in range(40):
+        rates.append(tuned._rate())
+    assert rates[0] < rates[1] == max(rates) == TUNING.rate
+    assert rates[-1] < 0.01 * TUNING.rate
+    assert rates[2:] == sorted(rates[2:], reverse=True)
+
+
+def test_a_loss_that_is_no_number_stops_before_it_does_harm(language_model):
+    tuned = trainer(language_model)
+    tuned.run(2)
+    good = tuned.adapter()
+    with torch.no_grad():
+        tuned._scorer._direction.fill_(float("nan"))
+    with pytest.raises(TuningError, match="at step 3"):
+        tuned.run(1)
+    assert tuned.step == 2
+    for name, value in tuned.adapter().items():
+        torch.testing.assert_close(value, good[name])
+
+
+def test_a_state_of_another_model_is_refused(language_model, tmp_path):
+    tuned = trainer(language_model)
+    (tmp_path / "state").write_bytes(b"nothing")
+    with pytest.raises(WorkspaceError, match="state cannot be read"):
+        tuned.restore(tmp_path / "state")
+
+
+def test_an_adapter_is_the_same_when_it_is_loaded(language_model, tmp_path):
+    tuned = trainer(language_model)
+    tuned.run(20)
+    save_adapter(language_model, RANK, tmp_path, "tiny")
+    other = tiny_language_model(tmp_path / "other")
+    requests = [draw(number) for number in range(5)]
+    plain = LMRanker(other).score(requests)
+    load_adapter(other, RANK, tmp_path)
+    ours, theirs = (LMRanker(one, RANK).score(requests) for one in (language_model, other))
+    for before, after in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(before, after, atol=0.02)  # half precision
+    for before, after in zip(plain, LMRanker(other).score(requests), strict=True):
+        np.testing.assert_array_equal(before, after)
+    assert "tiny" in (tmp_path / "adapter_config.json").read_text()
+
+
+def test_an_adapter_that_is_damaged_is_named(language_model, tmp_path):
+    tuned = trainer(language_model)
+    save_adapter(language_model, RANK, tmp_path / "adapter", "tiny")
+    (tmp_path / "adapter" / "adapter_model.safetensors").write_bytes(b"nothing")
+    with pytest.raises(ModelError, match="adapter cannot be read"):
+        load_adapter(tiny_language_model(tmp_path / "other"), RANK, tmp_path / "adapter")
+    assert tuned.step == 0
+
+
+def test_a_model_without_known_layers_is_refused(language_model):
+    language_model.model.config.num_hidden_layers = 90
+    config = lora_config(language_model, replace(TUNING, share=0.1))
+    with pytest.raises(ModelError, match="cannot be tuned"):
+        add_adapter(language_model, RANK, config)
