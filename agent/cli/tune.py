@@ -42,7 +42,7 @@ def tune(
 
     Example:  whyrec tune ease ials --trials 30
     """
-    from agent.evaluation.fusing import FUSED, make_live
+    from agent.evaluation.fusing import fused_scorers, make_live
     from agent.evaluation.study import Question, Study
     from agent.evaluation.tuning import tuned
     from agent.models import Models
@@ -54,10 +54,11 @@ def tune(
     unknown = [name for name in wanted if name not in (*SCORERS, FUSION)]
     if unknown:
         raise typer.BadParameter(f"no scorer {unknown[0]!r}; there are {', '.join((*SCORERS, FUSION))}")
-    names = list(dict.fromkeys(part for name in wanted for part in (FUSED if name == FUSION else (name,))))
     opened = open_workspace(workspace)
     question = Question(split.value if split else None, relevant.value)
     study = Study(opened.workspace, opened.settings, Models(opened.settings), question, seed)
+    fused = fused_scorers(study.name)
+    names = list(dict.fromkeys(part for name in wanted for part in (fused if name == FUSION else (name,))))
     if FUSION in wanted and not study.has_text:
         raise InputError(f"a fusion needs the items' text; run: {command('index', workspace)}")
     with opened.workspace.writing(), Steps() as watch:
@@ -68,7 +69,7 @@ def tune(
         rows = [as_row(found) for found in winners]
         if FUSION in wanted:
             command_line = shlex.join(["whyrec", *sys.argv[1:]])
-            fusions = make_live(study, [found for found in winners if found.scorer in FUSED], command_line, watch)
+            fusions = make_live(study, [found for found in winners if found.scorer in fused], command_line, watch)
             rows += [fusion_row(fusions, name) for name in fusions.values]
             rows += [likes_row(fusions.likes)] if fusions.likes else []
     print_rows(rows, form, as_table(rows))

@@ -62,6 +62,11 @@ class ForLikes:
     proven: bool
 
 
+def fused_scorers(split: str) -> tuple[str, ...]:
+    """The scorers that are put together; for cold items those that read text, as all items are alike to the others."""
+    return tuple(name for name in FUSED if split != "cold-items" or SCORERS[name].reads_text)
+
+
 def find_fusions(study: Study, winners: Sequence[Tuned], progress: Callable[[], None] = lambda: None) -> Fusions:
     """Fit the scorers on the training part and choose each strategy's constants on validation lists.
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from agent.evaluation.fusing import FUSED, Fusions, find_fusions
+from agent.evaluation.fusing import Fusions, find_fusions, fused_scorers
 from agent.evaluation.measure import Key, Measured, Surroundings, measure, peak_memory
 from agent.evaluation.output import machine, versions
 from agent.evaluation.report import PRIMARY, Row, Rows, comparisons, pooled
@@ -172,7 +172,8 @@ class SeedRun:
         if SERVED in wanted and not study.has_text:
             self._leave_out(SERVED, f"it needs an index; run: {command('index', study.workspace.root)}")
         fuses = any(name in (*STRATEGIES, SERVED) for name in wanted)
-        winners = self._winners([name for name in SCORERS if name in wanted or (fuses and name in FUSED)])
+        fused = fused_scorers(self._study.name) if fuses else ()
+        winners = self._winners([name for name in SCORERS if name in wanted or name in fused])
         found = []
         around = self._surroundings()
         for name in wanted:
@@ -263,10 +264,10 @@ class SeedRun:
         study = self._study
         if name in SCORERS:
             scorer = winners[name].fit(study, "test")
-            if name in FUSED:
+            if name in fused_scorers(study.name):
                 self._fitted[name] = scorer
             return scorer
-        chosen = [winners[n] for n in FUSED if n in winners]
+        chosen = [winners[n] for n in fused_scorers(study.name) if n in winners]
         if self._fusions is None:
             self._fusions = find_fusions(study, chosen)
             self._remember(self._constants(self._fusions))
