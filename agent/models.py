@@ -11,12 +11,14 @@ from retrieval.errors import ModelError
 from retrieval.model_source import locate_model
 from retrieval.text.cache import CachedEncoder
 from retrieval.text.features import JoinedEncoder
+from retrieval.text.tuned import TunedEncoder, current_tuned
 
 if TYPE_CHECKING:
     from finetune.language_model import LanguageModel
     from finetune.ranker import LMRanker
     from finetune.writer import LMWriter
     from retrieval.contracts import Encoder
+    from retrieval.text.encoder import SentenceEncoder
 
 
 class Models:
@@ -24,16 +26,23 @@ class Models:
 
     def __init__(self, settings: Settings, say: Callable[[str], None] = lambda _: None):
         self._settings = settings
-        self._say = say
+        self.say = say
 
     @cached_property
     def encoder_fingerprint(self) -> str:
         """16 hexadecimal digits of each model that item vectors come from, found without loading any."""
         return "+".join(self._encoders)
 
+    @property
+    def names(self) -> list[str]:
+        """What item vectors come from, for a person."""
+        encoder, features = self._settings.encoder, self._settings.features
+        tuned = [] if encoder.tuned == "off" else [f"{encoder.model} tuned"]
+        return [encoder.model, *([] if features.model == "off" else [features.model]), *tuned]
+
     @cached_property
     def encoder(self) -> "Encoder":
-        """What texts become vectors by: the sentence encoder and, beside it, hidden states of a language model.
+        """What texts become vectors by: the sentence encoder; beside it a language model's states, and itself tuned.
 
         Raises:
             ModelError: one is not installed or cannot be loaded.
@@ -57,18 +66,44 @@ class Models:
     @cached_property
     def _encoders(self) -> "dict[str, Callable[[], Encoder]]":
         """How each part of an item's vector is loaded, by the fingerprint of what it comes from."""
-        sentence, features = self._encoder_folder, self._settings.features
-        files = [path for path in sentence.rglob("*") if _counts(path)]
-        if not files:
-            raise ModelError(f"{sentence} holds no sentence-transformer")
-        name = file_fingerprint(files)
-        encoders: dict[str, Callable[[], Encoder]] = {name: cache(lambda: self._sentence_encoder(name))}
+        name, features = self.sentence_fingerprint, self._settings.features
+        encoders: dict[str, Callable[[], Encoder]] = {name: cache(lambda: self.sentence_encoder(name))}
         if features.model != "off":
             source = self._features_source
             files = [source] if source.is_file() else [path for path in source.rglob("*") if _counts(path)]
             states = f"{file_fingerprint(files)}-{features.layers}"
             encoders[states] = cache(lambda: self._hidden_states(states))
+        if self._settings.encoder.tuned != "off":
+            tuned = self.tuned
+            encoders[tuned.fingerprint] = cache(lambda: self.sentence_encoder(tuned.fingerprint, tuned.layers))
         return encoders
+
+    @cached_property
+    def untuned(self) -> "Models":
+        """The same without the tuned encoder."""
+        encoder = self._settings.encoder.model_copy(update={"tuned": "off"})
+        return Models(self._settings.model_copy(update={"encoder": encoder}), self.say)
+
+    @cached_property
+    def tuned(self) -> TunedEncoder:
+        """The tuned encoder that the settings name.
+
+        Raises:
+            ModelError: it is missing, damaged, or belongs to another encoder.
+        """
+        return current_tuned(Path(self._settings.encoder.tuned).expanduser(), self.sentence_fingerprint)
+
+    @cached_property
+    def sentence_fingerprint(self) -> str:
+        """16 hexadecimal digits of the sentence encoder, untuned.
+
+        Raises:
+            ModelError: it is not installed.
+        """
+        files = [path for path in self._encoder_folder.rglob("*") if _counts(path)]
+        if not files:
+            raise ModelError(f"{self._encoder_folder} holds no sentence-transformer")
+        return file_fingerprint(files)
 
     @cached_property
     def _features_source(self) -> Path:
@@ -77,16 +112,21 @@ class Models:
         except ModelError as error:
             raise ModelError(f"{error}; or do without its features: WHYREC_FEATURES__MODEL=off") from error
 
-    def _sentence_encoder(self, fingerprint: str) -> "Encoder":
+    def sentence_encoder(self, fingerprint: str, layers: Path | None = None) -> "SentenceEncoder":
+        """The sentence encoder, loaded anew; ``layers`` take the place of its own.
+
+        Raises:
+            ModelError: it is not installed or cannot be loaded.
+        """
         from retrieval.text.encoder import load_encoder
 
-        return load_encoder(self._encoder_folder, fingerprint, self._settings.device)
+        return load_encoder(self._encoder_folder, fingerprint, self._settings.device, layers)
 
     def _hidden_states(self, fingerprint: str) -> "Encoder":
         from finetune.language_model import model_folder
         from retrieval.text.encoder import load_hidden_states
 
-        folder = model_folder(self._features_source, self._settings.cache.expanduser(), self._say)
+        folder = model_folder(self._features_source, self._settings.cache.expanduser(), self.say)
         return load_hidden_states(folder, self._settings.features.layers, fingerprint, self._settings.device)
 
     @cached_property
@@ -105,7 +145,7 @@ class Models:
             settings.cache.expanduser(),
             device=settings.device,
             precision=settings.language_model.precision,
-            say=self._say,
+            say=self.say,
         )
 
     @cached_property

@@ -10,6 +10,8 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from retrieval.errors import WorkspaceError
 
+TUNED = Path("models") / "encoder"  # in a workspace
+
 
 class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -32,6 +34,9 @@ class EncoderSettings(_Section):
     """The sentence encoder."""
 
     model: str = Field("minilm", description="minilm (packaged), a folder, or a Hugging Face id")
+    tuned: str = Field(
+        "off", description="off; on: what whyrec finetune encoder made stands beside it; or a folder of tuned encoders"
+    )
 
 
 class FeatureSettings(_Section):
@@ -110,12 +115,16 @@ def load_settings(file: Path | None) -> Settings:
         if name.startswith("WHYREC_") and section not in (*Settings.model_fields, "workspace"):
             raise WorkspaceError(f"the environment variable {name} names no setting; whyrec doctor lists them")
     try:
-        return FromFile()
+        settings = FromFile()
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"])
         source = f"{file} or an environment variable WHYREC_…" if file else "an environment variable WHYREC_…"
         raise WorkspaceError(f"setting {name}, from {source}: {first['msg']}") from error
+    if file and settings.encoder.tuned == "on":
+        here = {"tuned": str(file.parent / TUNED)}
+        return settings.model_copy(update={"encoder": settings.encoder.model_copy(update=here)})
+    return settings
 
 
 def described(settings: BaseModel, prefix: str = "") -> Iterator[tuple[str, object, str]]:

@@ -5,6 +5,7 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+from transformers.utils import logging
 
 
 def save_tiny_encoder(folder, texts):
@@ -27,6 +28,7 @@ def save_tiny_encoder(folder, texts):
                 torch.nn.init.normal_(parameter, std=0.2)
     model.save_pretrained(backbone)
     tokenizer.save_pretrained(backbone)
+    logging.set_verbosity_error()  # or it tells of a pooling layer that there is none of
     part = Transformer(str(backbone), max_seq_length=64)
     made = SentenceTransformer(modules=[part, Pooling(part.get_embedding_dimension(), "mean")], device="cpu")
     made.save(str(folder))

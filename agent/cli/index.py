@@ -42,8 +42,7 @@ def index(
             item_index = ItemIndex(path, fingerprint, create=True)
             changes = item_index.changes(catalog)
         if changes.write:
-            names = [opened.settings.encoder.model, opened.settings.features.model]
-            say(f"Encoding {len(changes.write):,} items with {' and '.join(name for name in names if name != 'off')}")
+            say(f"Encoding {len(changes.write):,} items with {' and '.join(models.names)}")
             with progress("Indexing", len(changes.write)) as bar:
                 item_index.update(catalog, changes, encoder, lambda count: bar.advance(bar.task_ids[0], count))
         else:
