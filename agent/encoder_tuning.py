@@ -232,6 +232,6 @@ def make_trainer(
     """A trainer on what is liked in these histories; ``untuned`` (m, d): vectors that begin with the encoder's own."""
     from finetune.encoder import EncoderTrainer
 
-    encoder = models.sentence_encoder(models.sentence_fingerprint)
+    encoder = models.torch_encoder(models.sentence_fingerprint)
     whitening = Whitening.fit(untuned[:, : encoder.dimension])
     return EncoderTrainer(encoder, texts, histories.positives(liked_from), whitening, tuning)

@@ -5,7 +5,7 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agent.settings import Settings
+from agent.settings import FeatureSettings, Settings
 from retrieval.artefacts import file_fingerprint
 from retrieval.errors import ModelError
 from retrieval.model_source import locate_model
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from retrieval.contracts import Encoder
     from retrieval.text.encoder import SentenceEncoder
 
+OFF = "off"
+OWN_LAYERS = 5  # of the packaged encoder's six
+
 
 class Models:
     """The models that the settings name; ``say`` is told of what takes long."""
@@ -32,13 +35,6 @@ class Models:
     def encoder_fingerprint(self) -> str:
         """16 hexadecimal digits of each model that item vectors come from, found without loading any."""
         return "+".join(self._encoders)
-
-    @property
-    def names(self) -> list[str]:
-        """What item vectors come from, for a person."""
-        encoder, features = self._settings.encoder, self._settings.features
-        tuned = [] if encoder.tuned == "off" else [f"{encoder.model} tuned"]
-        return [encoder.model, *([] if features.model == "off" else [features.model]), *tuned]
 
     @cached_property
     def encoder(self) -> "Encoder":
@@ -66,22 +62,24 @@ class Models:
     @cached_property
     def _encoders(self) -> "dict[str, Callable[[], Encoder]]":
         """How each part of an item's vector is loaded, by the fingerprint of what it comes from."""
-        name, features = self.sentence_fingerprint, self._settings.features
-        encoders: dict[str, Callable[[], Encoder]] = {name: cache(lambda: self.sentence_encoder(name))}
-        if features.model != "off":
+        name, features = self.sentence_fingerprint, self._features
+        if self._settings.encoder.backend != "torch":
+            name = f"{name}-{self._settings.encoder.backend}"
+        encoders: dict[str, Callable[[], Encoder]] = {name: cache(lambda: self._sentence_encoder(name))}
+        if features.model != OFF:
             source = self._features_source
             files = [source] if source.is_file() else [path for path in source.rglob("*") if _counts(path)]
             states = f"{file_fingerprint(files)}-{features.layers}"
             encoders[states] = cache(lambda: self._hidden_states(states))
-        if self._settings.encoder.tuned != "off":
+        if self._settings.encoder.tuned != OFF:
             tuned = self.tuned
-            encoders[tuned.fingerprint] = cache(lambda: self.sentence_encoder(tuned.fingerprint, tuned.layers))
+            encoders[tuned.fingerprint] = cache(lambda: self.torch_encoder(tuned.fingerprint, tuned.layers))
         return encoders
 
     @cached_property
     def untuned(self) -> "Models":
         """The same without the tuned encoder."""
-        encoder = self._settings.encoder.model_copy(update={"tuned": "off"})
+        encoder = self._settings.encoder.model_copy(update={"tuned": OFF})
         return Models(self._settings.model_copy(update={"encoder": encoder}), self.say)
 
     @cached_property
@@ -95,7 +93,7 @@ class Models:
 
     @cached_property
     def sentence_fingerprint(self) -> str:
-        """16 hexadecimal digits of the sentence encoder, untuned.
+        """16 hexadecimal digits of the sentence encoder, untuned, whatever computes it.
 
         Raises:
             ModelError: it is not installed.
@@ -106,14 +104,42 @@ class Models:
         return file_fingerprint(files)
 
     @cached_property
+    def _features(self) -> FeatureSettings:
+        """The settings of item features with what ``auto`` stands for."""
+        features, encoder = self._settings.features, self._settings.encoder.model
+        if features.model != "auto":
+            return features
+        return FeatureSettings(model=encoder, layers=OWN_LAYERS) if encoder == "minilm" else FeatureSettings(model=OFF)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The models that item vectors come from, as the settings call them."""
+        encoder, features = self._settings.encoder, self._features.model
+        tuned = f"{encoder.model} tuned" if encoder.tuned != OFF else OFF
+        return tuple(dict.fromkeys(name for name in (encoder.model, features, tuned) if name != OFF))
+
+    @cached_property
     def _features_source(self) -> Path:
         try:
-            return locate_model(self._settings.features.model)
+            return locate_model(self._features.model)
         except ModelError as error:
             raise ModelError(f"{error}; or do without its features: WHYREC_FEATURES__MODEL=off") from error
 
-    def sentence_encoder(self, fingerprint: str, layers: Path | None = None) -> "SentenceEncoder":
-        """The sentence encoder, loaded anew; ``layers`` take the place of its own.
+    def _sentence_encoder(self, fingerprint: str) -> "Encoder":
+        from retrieval.text.encoder import load_int8_encoder
+
+        settings = self._settings
+        if settings.encoder.backend == "torch":
+            return self.torch_encoder(fingerprint)
+        if settings.device not in (None, "cpu"):
+            raise ModelError(
+                f"the encoder backend onnx-int8 runs on the cpu alone, and the device is {settings.device!r}"
+            )
+        folder = settings.cache.expanduser() / "encoders" / fingerprint
+        return load_int8_encoder(self._encoder_folder, fingerprint, folder, self.say)
+
+    def torch_encoder(self, fingerprint: str, layers: Path | None = None) -> "SentenceEncoder":
+        """The sentence encoder, loaded anew, computed by torch; ``layers`` take the place of its own.
 
         Raises:
             ModelError: it is not installed or cannot be loaded.
@@ -127,7 +153,7 @@ class Models:
         from retrieval.text.encoder import load_hidden_states
 
         folder = model_folder(self._features_source, self._settings.cache.expanduser(), self.say)
-        return load_hidden_states(folder, self._settings.features.layers, fingerprint, self._settings.device)
+        return load_hidden_states(folder, self._features.layers, fingerprint, self._settings.device)
 
     @cached_property
     def language_model(self) -> "LanguageModel":

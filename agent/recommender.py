@@ -52,7 +52,7 @@ class Recommender:
         Raises:
             IndexMismatchError: there is none, another encoder made it, or it holds other items than the catalog.
         """
-        index = open_index(self._workspace, self._models.encoder_fingerprint)
+        index = open_index(self._workspace, self._models.encoder_fingerprint, self._settings.chroma.options)
         if self._live and self._live.space not in ("", index.space):
             raise WorkspaceError(
                 "the fusion was trained on other vectors than the index has now; run: "

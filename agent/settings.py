@@ -1,14 +1,18 @@
 """Settings: defaults, then the workspace's whyrec.toml, then the environment, then the command line."""
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from retrieval.errors import WorkspaceError
+from retrieval.text.options import ChromaOptions
+
+_ADDRESS = re.compile(r"https?://[\w.-]+:\d{1,5}")
 
 TUNED = Path("models") / "encoder"  # in a workspace
 
@@ -37,15 +41,58 @@ class EncoderSettings(_Section):
     tuned: str = Field(
         "off", description="off; on: what whyrec finetune encoder made stands beside it; or a folder of tuned encoders"
     )
+    backend: Literal["torch", "onnx-int8"] = Field(
+        "torch", description="what computes it; whyrec doctor --bench tells which is faster; the index depends on it"
+    )
 
 
 class FeatureSettings(_Section):
-    """What a language model adds to the items' vectors."""
+    """What hidden states of a transformer add to the items' vectors."""
 
     model: str = Field(
-        "off", description="off, smollm2 or gemma3-270m (packaged), a folder, a GGUF file, or a Hugging Face id"
+        "auto",
+        description="auto: five layers of minilm where it is the encoder; off; smollm2 or gemma3-270m (packaged), "
+        "a folder, a GGUF file, or a Hugging Face id",
     )
-    layers: int = Field(10, ge=1, description="how many of its first layers are read")
+    layers: int = Field(10, ge=1, description="how many of its first layers are read (not of auto's)")
+
+
+class ChromaSettings(_Section):
+    """Where item vectors are kept and how they are searched."""
+
+    url: str = Field(
+        ChromaOptions.url, description="a Chroma server such as http://localhost:8000; empty: the workspace's folder"
+    )
+    ef_search: int = Field(
+        ChromaOptions.ef_search,
+        ge=1,
+        le=10_000,
+        description="how many candidates a search keeps; on a server another value takes whyrec index --rebuild",
+    )
+    ef_construction: int = Field(
+        ChromaOptions.ef_construction,
+        ge=1,
+        le=10_000,
+        description="how many are kept while an item is put into the graph; another value takes whyrec index --rebuild",
+    )
+    max_neighbors: int = Field(
+        ChromaOptions.max_neighbors,
+        ge=2,
+        le=1_000,
+        description="how many links an item has in the graph; another value takes whyrec index --rebuild",
+    )
+
+    @field_validator("url")
+    @classmethod
+    def _check_url(cls, url: str) -> str:
+        if url and not _ADDRESS.fullmatch(url):
+            raise ValueError("it is http://HOST:PORT or https://HOST:PORT, nothing after it, or empty")
+        return url
+
+    @property
+    def options(self) -> ChromaOptions:
+        """The same for the index."""
+        return ChromaOptions(**self.model_dump())
 
 
 class LanguageModelSettings(_Section):
@@ -79,11 +126,12 @@ class Settings(BaseSettings):
 
     format_version: int = Field(1, description="format of the workspace; not to be changed by hand")
     device: str | None = Field(None, description="cpu, cuda, cuda:1 …; none: a GPU when there is one")
-    cache: Path = Field(Path("~/.cache/whyrec"), description="where converted language models are kept")
+    cache: Path = Field(Path("~/.cache/whyrec"), description="where converted models are kept")
     items: ItemSettings = ItemSettings()
     events: EventSettings = EventSettings()
     encoder: EncoderSettings = EncoderSettings()
     features: FeatureSettings = FeatureSettings()
+    chroma: ChromaSettings = ChromaSettings()
     language_model: LanguageModelSettings = LanguageModelSettings()
     ranking: RankingSettings = RankingSettings()
 

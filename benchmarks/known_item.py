@@ -36,15 +36,15 @@ def queries(workspace: Workspace, rng: np.random.Generator) -> list[tuple[int, s
 
 def main() -> None:
     settings = load_settings(None)
-    encoder = Models(settings).encoder
+    models = Models(settings)
     with tempfile.TemporaryDirectory() as folder:
         create_workspace(Path(folder) / "ml", *movielens_small(), skip_invalid=True)
         workspace = Workspace(Path(folder) / "ml")
-        raw = encoder.encode([workspace.catalog.text(item_id) for item_id in workspace.catalog.ids])
+        raw = models.encoder.encode([workspace.catalog.text(item_id) for item_id in workspace.catalog.ids])
         whitening, lexical = Whitening.fit(raw), LexicalIndex.build(workspace.catalog)
         asked = queries(workspace, np.random.default_rng(SEED))
     vectors = whitening(raw)
-    meant = whitening(encoder.encode([query for _, query in asked]))
+    meant = whitening(models.query_encoder.encode([query for _, query in asked]))
     ranks: dict[str, list[int]] = {}
     for (row, query), vector in zip(asked, meant, strict=True):
         interest, matches = interest_in(vector[None, :]), lexical.scores(query)

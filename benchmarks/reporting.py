@@ -15,6 +15,8 @@ PACKAGES = (
     "implicit",
     "lenskit",
     "numpy",
+    "onnx",
+    "onnxruntime",
     "pandas",
     "polars",
     "scipy",

@@ -7,7 +7,8 @@ from test_index import catalog_of
 
 from retrieval.errors import IndexMismatchError, ModelError
 from retrieval.text import index as index_module
-from retrieval.text.index import Changes, ItemIndex, delete_index
+from retrieval.text.chroma import delete_collection
+from retrieval.text.index import Changes, ItemIndex
 from retrieval.text.whitening import Whitening
 
 NOTHING = Changes([], [], 0)
@@ -148,7 +149,7 @@ def test_what_was_just_fitted_has_not_drifted(tmp_path, items):
 def test_made_anew_after_a_drift_there_is_none(tmp_path):
     old, new = stories(120), both(stories(120), stories(120, "cooking"))
     assert filled(tmp_path, old).has_drifted(new, TopicEncoder())
-    delete_index(tmp_path)
+    delete_collection(tmp_path)
     index = filled(tmp_path, new)
     assert index.whitening.items == 240
     assert not index.has_drifted(new, TopicEncoder())
@@ -189,7 +190,7 @@ def test_items_that_all_have_the_same_text_are_found_all_the_same(tmp_path):
 
 def test_a_damaged_whitening_is_an_error(tmp_path):
     index = filled(tmp_path, stories(3))
-    index._remember("whitening", index.whitening.to_text()[:-9])
+    index._collection.remember("whitening", index.whitening.to_text()[:-9])
     with pytest.raises(ModelError, match="the whitening of the index cannot be read"):
         opened(tmp_path).encode(TopicEncoder(), ["moon"])
     with pytest.raises(ModelError, match="the whitening of the index cannot be read"):

@@ -153,7 +153,7 @@ def test_the_tuned_vectors_stand_beside_the_untuned_ones(proven, folder):
     np.testing.assert_allclose(tuned.query_encoder.encode(texts), first, atol=1e-6)
     assert tuned.encoder_fingerprint == tuned.encoder.fingerprint != untuned.encoder_fingerprint
     assert tuned.untuned.encoder_fingerprint == untuned.encoder_fingerprint
-    assert tuned.names == [str(folder), f"{folder} tuned"]
+    assert tuned.names == (str(folder), f"{folder} tuned")
 
 
 def test_what_is_not_proven_is_not_kept(workspace, folder):

@@ -10,8 +10,10 @@ from conftest import WordEncoder
 
 from retrieval.data.catalog import Catalog
 from retrieval.errors import IndexMismatchError, WorkspaceError
+from retrieval.text import chroma as chroma_module
 from retrieval.text import index as index_module
-from retrieval.text.index import ItemIndex, delete_index
+from retrieval.text.chroma import delete_collection
+from retrieval.text.index import ItemIndex
 
 MANY = 1200  # Chroma writes the vectors to their folder after 1,000
 
@@ -182,6 +184,19 @@ def test_search_brings_k_after_most_items_were_deleted(many_path, tmp_path):
     assert len(index.search(SmallEncoder().encode(["word7"]), 100)) == 100
 
 
+@pytest.mark.slow
+def test_more_items_than_one_statement_of_sqlite_takes(tmp_path):
+    catalog = numbered(33_000)
+    index, vectors = ItemIndex(tmp_path, SmallEncoder.fingerprint, create=True), np.eye(33_000, 2, dtype=np.float32)
+    for start in range(0, 33_000, 3_000):
+        index._write(catalog, catalog.ids[start : start + 3_000], vectors[start : start + 3_000])
+    assert index.changes(catalog).unchanged == 33_000
+    assert index.changes(numbered(5)).delete == catalog.ids[5:]
+    assert len(index.ids({"year": {"$gte": 100}})) == 32_900
+    index.delete(catalog.ids[5:])
+    assert index.changes(numbered(5)).unchanged == len(index) == 5
+
+
 def test_search_unites_what_several_queries_bring(many_path):
     wanted = ["0003", "0700", "1150"]
     index = opened(many_path)
@@ -227,13 +242,13 @@ def test_a_damaged_index_names_its_folder_and_the_way_out(many_path, tmp_path, d
         opened(path).search(SmallEncoder().encode(["word7"]), 5)
     assert str(path) in str(caught.value)
 
-    delete_index(path)
+    delete_collection(path)
     assert not path.exists()
     assert len(filled(path, OLD)) == 3
 
 
 def test_deleting_an_index_that_is_not_there_is_no_error(tmp_path):
-    delete_index(tmp_path / "index")
+    delete_collection(tmp_path / "index")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -242,6 +257,7 @@ def test_more_ids_than_one_statement_takes(planted_index, planted, monkeypatch):
     whole = planted_index.vectors(everything)
     found = planted_index.search(whole[:1], 3, exclude=frozenset(everything[:9]))
     monkeypatch.setattr(index_module, "MOST_IDS", 4)
+    monkeypatch.setattr(chroma_module, "PAGE", 4)
     np.testing.assert_array_equal(planted_index.vectors(everything), whole)
     assert planted_index.search(whole[:1], 3, exclude=frozenset(everything[:9])) == found
     assert len(found) == 3

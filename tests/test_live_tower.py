@@ -25,7 +25,8 @@ from retrieval.data.events import History
 from retrieval.data.histories import Histories
 from retrieval.data.workspace import Workspace
 from retrieval.errors import ModelError, WhyrecError
-from retrieval.text.index import ItemIndex, delete_index
+from retrieval.text.chroma import delete_collection
+from retrieval.text.index import ItemIndex
 
 NAMES = ("soft-knn", "tower", "item-knn")
 FUSIONS = {
@@ -231,7 +232,7 @@ class OtherEncoder(WordEncoder):
 @pytest.mark.parametrize("dimension", [32, 64])
 def test_a_tower_trained_on_the_vectors_of_another_encoder_is_refused(dimension, copied, tmp_path):
     other, workspace = OtherEncoder(dimension), Workspace(copied)
-    delete_index(workspace.index_path)
+    delete_collection(workspace.index_path)
     index = ItemIndex(workspace.index_path, other.fingerprint, create=True)
     index.update(workspace.catalog, index.changes(workspace.catalog), other)
     index.complete(workspace.catalog_fingerprint)

@@ -12,7 +12,8 @@ from agent.request import Request
 from retrieval.data.events import History
 from retrieval.data.workspace import Workspace
 from retrieval.errors import AmbiguousTitleError, IndexMismatchError, InputError, UnknownItemError, UnknownUserError
-from retrieval.text.index import ItemIndex, delete_index
+from retrieval.text.chroma import delete_collection
+from retrieval.text.index import ItemIndex
 
 
 @pytest.fixture(scope="module")
@@ -146,7 +147,7 @@ def test_an_index_of_other_items_is_refused(planted_root, models, tmp_path):
 def test_an_index_that_was_never_finished_is_refused(planted_root, models, tmp_path):
     root = shutil.copytree(planted_root, tmp_path / "half")
     workspace = Workspace(root)
-    delete_index(workspace.index_path)
+    delete_collection(workspace.index_path)
     index = ItemIndex(workspace.index_path, models.encoder_fingerprint, create=True)
     index.update(workspace.catalog, index.changes(workspace.catalog), models.encoder)
     with pytest.raises(IndexMismatchError, match="not up to date"):

@@ -19,27 +19,28 @@ def index(
     Example:  whyrec index
     """
     from agent.models import Models
-    from retrieval.text.index import ItemIndex, delete_index
+    from retrieval.text.chroma import delete_collection
+    from retrieval.text.index import ItemIndex
     from retrieval.text.lexical import write_lexical
 
     opened = open_workspace(workspace)
-    catalog, path = opened.workspace.catalog, opened.workspace.index_path
+    catalog, path, options = opened.workspace.catalog, opened.workspace.index_path, opened.settings.chroma.options
     models = Models(opened.settings, say)
     fingerprint = models.encoder_fingerprint
     encoder = models.remembering_encoder(opened.workspace.root)
     start = time.perf_counter()
     with opened.workspace.writing():
         if rebuild:
-            delete_index(path)
+            delete_collection(path, options)
             features = opened.workspace.root / "features"
             if features.exists():
                 shutil.rmtree(features)
-        item_index = ItemIndex(path, fingerprint, create=True)
+        item_index = ItemIndex(path, fingerprint, options, create=True)
         changes = item_index.changes(catalog)
         if changes.write and item_index.has_drifted(catalog, encoder):
             say("The catalog has changed so much that all vectors are whitened anew")
-            delete_index(path)
-            item_index = ItemIndex(path, fingerprint, create=True)
+            delete_collection(path, options)
+            item_index = ItemIndex(path, fingerprint, options, create=True)
             changes = item_index.changes(catalog)
         if changes.write:
             say(f"Encoding {len(changes.write):,} items with {' and '.join(models.names)}")

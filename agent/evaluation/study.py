@@ -17,6 +17,7 @@ from retrieval.data.histories import Histories
 from retrieval.data.splits import PARTS, Split, Stage, Task, default_split, make_split
 from retrieval.data.workspace import Workspace
 from retrieval.ranking import Floats
+from retrieval.text.chroma import has_collection
 from retrieval.text.facts import Facts
 from retrieval.text.index import ItemIndex, open_index
 
@@ -123,12 +124,12 @@ class Study:
 
     @cached_property
     def _index(self) -> ItemIndex:
-        return open_index(self.workspace, self.models.encoder_fingerprint)
+        return open_index(self.workspace, self.models.encoder_fingerprint, self.settings.chroma.options)
 
     @cached_property
     def has_text(self) -> bool:
         """Whether there is an index, without which scorers of text are left out."""
-        return (self.workspace.index_path / "chroma.sqlite3").is_file()
+        return has_collection(self.workspace.index_path, self.settings.chroma.options)
 
     def training_data(self, stage: Stage) -> TrainingData:
         """What a scorer may learn from in this stage."""

@@ -2,7 +2,7 @@
 
 import contextlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ from transformers.utils import logging
 from retrieval.errors import ModelError, first_line
 from retrieval.precision import computes_bfloat16
 from retrieval.ranking import Floats
+from retrieval.text.int8 import Int8Transformer, convert
 
 BATCH = 64
 MOST_TOKENS = 256  # of an item's text, for hidden states
@@ -65,6 +66,17 @@ class SentenceEncoder:
         unit[said] = vectors / np.maximum(lengths, 1e-12)
         return unit
 
+    def quantise(self, folder: Path, say: Callable[[str], None]) -> None:
+        """Let the int8 conversion of the transformer, which is in ``folder`` or is written there, compute from now on.
+
+        Raises:
+            ModelError: it cannot be converted.
+        """
+        first = self._model[0]
+        if not isinstance(first, Transformer) or first.modality_config["text"]["method"] != "forward":
+            raise ModelError("only an encoder that begins with a transformer of text can be converted to int8")
+        first.model = Int8Transformer(convert(first.model, folder, say), first.model.config)
+
 
 def _readable(text: str) -> str:
     """Half a character, which a file or a terminal may hold, is none to a tokenizer."""
@@ -93,6 +105,19 @@ def load_encoder(
         if unknown:
             raise ModelError(f"{layers} holds layers that the model in {path} does not have, such as {unknown[0]}")
     return SentenceEncoder(model, fingerprint)
+
+
+def load_int8_encoder(
+    path: Path, fingerprint: str, folder: Path, say: Callable[[str], None] = lambda _: None
+) -> SentenceEncoder:
+    """The sentence-transformer in ``path`` with its transformer in int8, on the processor; converted once.
+
+    Raises:
+        ModelError: the folder holds no such model, or it cannot be converted.
+    """
+    encoder = load_encoder(path, fingerprint, "cpu")
+    encoder.quantise(folder, say)
+    return encoder
 
 
 def load_hidden_states(path: Path, layers: int, fingerprint: str, device: str | None = None) -> SentenceEncoder:

@@ -1,0 +1,379 @@
+"""A collection on a server gives the answers of a folder, each workspace has its own, and a dead server is one line.
+
+Of the graph's parameters, what changes takes effect or is refused, and is never passed over.
+"""
+
+import gc
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import sysconfig
+import time
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+from chromadb.api.shared_system_client import SharedSystemClient
+from conftest import WordEncoder
+from planted_models import PLANTED_SETTINGS, PlantedModels
+from pydantic import ValidationError
+from test_index import numbered
+
+from agent.diagnosis import diagnose
+from agent.evaluation.study import Question, Study
+from agent.models import Models
+from agent.recommender import Recommender
+from agent.request import Request
+from agent.settings import ChromaSettings
+from retrieval.data.workspace import Workspace
+from retrieval.errors import IndexMismatchError, WorkspaceError
+from retrieval.text.chroma import delete_collection, has_collection
+from retrieval.text.index import ItemIndex
+from retrieval.text.options import ChromaOptions
+
+pytestmark = [
+    pytest.mark.allow_hosts(["127.0.0.1"]),
+    pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning"),  # Chroma's client closes none of its own
+]
+COMMAND = [sys.executable, "-c", "from agent.cli import main; main()"]
+
+
+@pytest.fixture(autouse=True)
+def _no_sockets_left():
+    """Chroma's clients go while their sockets may still be left open, not in somebody else's test."""
+    yield
+    SharedSystemClient.clear_system_cache()
+    gc.collect()
+
+
+class Server:
+    """A Chroma server on loopback that can be stopped and started."""
+
+    def __init__(self, folder: Path):
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._folder = folder
+        self.start()
+
+    def start(self):
+        chroma = Path(sysconfig.get_path("scripts")) / "chroma"
+        command = [chroma, "run", "--path", self._folder / "data", "--host", "127.0.0.1", "--port", str(self.port)]
+        with (self._folder / "log").open("wb") as log:
+            self._process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self._folder)
+        for _ in range(300):
+            assert self._process.poll() is None, (self._folder / "log").read_text()
+            try:
+                httpx.get(f"{self.url}/api/v2/heartbeat")
+            except httpx.TransportError:
+                time.sleep(0.1)
+            else:
+                return
+        raise AssertionError("the server did not start")
+
+    def stop(self):
+        self._process.kill()
+        self._process.wait()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    running = Server(tmp_path_factory.mktemp("server"))
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def options(server) -> ChromaOptions:
+    return ChromaOptions(server.url)
+
+
+def fill(workspace, options, *, complete=True) -> ItemIndex:
+    index = ItemIndex(workspace.index_path, WordEncoder.fingerprint, options, create=True)
+    index.update(workspace.catalog, index.changes(workspace.catalog), WordEncoder())
+    if complete:
+        index.complete(workspace.catalog_fingerprint)
+    return index
+
+
+@pytest.fixture
+def workspace(planted_root, tmp_path) -> Workspace:
+    """The planted world without an index."""
+    root = shutil.copytree(planted_root, tmp_path / "workspace", ignore=shutil.ignore_patterns("index"))
+    return Workspace(root)
+
+
+def settings_with(**chroma):
+    return PLANTED_SETTINGS.model_copy(update={"chroma": ChromaSettings(**chroma)})
+
+
+def ids(answer):
+    return [row.item_id for row in answer.rows]
+
+
+def test_a_server_finds_what_a_folder_finds(workspace, options, planted_index):
+    index = fill(workspace, options)
+    everything = workspace.catalog.ids
+    np.testing.assert_array_equal(index.vectors(everything), planted_index.vectors(everything))
+    assert index.space == planted_index.space
+    queries = planted_index.vectors(["space-0", "western-3"])
+    for where in (None, {"year": {"$gte": 1990}}, {"topics": {"$contains": "drama"}}):
+        for exclude in (frozenset(), frozenset({"space-1"}), frozenset(everything[:7])):
+            assert index.search(queries, 4, where, exclude) == planted_index.search(queries, 4, where, exclude)
+    assert index.ids({"year": {"$lt": 1983}}) == planted_index.ids({"year": {"$lt": 1983}})
+    assert not workspace.index_path.exists()
+
+
+def test_what_was_written_to_a_server_is_there_when_it_is_opened_again(workspace, options):
+    fill(workspace, options)
+    again = ItemIndex(workspace.index_path, WordEncoder.fingerprint, options)
+    assert again.changes(workspace.catalog).unchanged == len(again) == 18
+    assert again.made_from == workspace.catalog_fingerprint
+    again.delete(["space-0"])
+    assert again.changes(workspace.catalog).write == ["space-0"]
+
+
+def test_people_are_served_from_a_server_as_from_a_folder(workspace, options, planted, tmp_path):
+    fill(workspace, options)
+    models = PlantedModels(tmp_path)
+    remote = Recommender(workspace, settings_with(url=options.url), models)
+    local = Recommender(planted, PLANTED_SETTINGS, models)
+    for request in (Request("user-0", k=5), Request(likes=("Moon Base",), k=5), Request(query="garlic", k=3)):
+        assert ids(remote.recommend(request)) == ids(local.recommend(request))
+    assert ids(remote.similar("Moon Base", k=5)) == ids(local.similar("Moon Base", k=5))
+    explained = [one.explain(Request("user-0"), "space-5").rows[0].explanation for one in (remote, local)]
+    assert explained[0].text == explained[1].text
+
+
+def test_an_evaluation_takes_its_vectors_from_the_server(workspace, options, planted_index, tmp_path):
+    settings = settings_with(url=options.url)
+
+    def study():
+        return Study(workspace, settings, PlantedModels(tmp_path), Question("temporal"), 0)
+
+    assert not study().has_text
+    fill(workspace, options)
+    assert study().has_text
+    np.testing.assert_array_equal(study().vectors, planted_index.vectors(sorted(workspace.catalog.ids)))
+
+
+def test_workspaces_that_share_a_server_do_not_meet(workspace, options, tmp_path):
+    fill(workspace, options)
+    other = Workspace(shutil.copytree(workspace.root, tmp_path / "other", ignore=shutil.ignore_patterns("*.name")))
+    assert not has_collection(other.index_path, options)
+    ItemIndex(other.index_path, "another-encoder", options, create=True)
+    delete_collection(other.index_path, options)
+    assert not has_collection(other.index_path, options)
+    assert len(ItemIndex(workspace.index_path, WordEncoder.fingerprint, options)) == 18
+
+
+def test_a_workspace_that_is_moved_keeps_its_collection(workspace, options, tmp_path):
+    fill(workspace, options)
+    moved = Workspace(workspace.root.rename(tmp_path / "moved"))
+    assert len(ItemIndex(moved.index_path, WordEncoder.fingerprint, options)) == 18
+
+
+def test_a_collection_is_deleted_and_made_anew(workspace, options):
+    fill(workspace, options)
+    delete_collection(workspace.index_path, options)
+    delete_collection(workspace.index_path, options)
+    with pytest.raises(IndexMismatchError, match=rf"has no index on {options.url} yet; make it with: whyrec index"):
+        ItemIndex(workspace.index_path, WordEncoder.fingerprint, options)
+    assert fill(workspace, options).changes(workspace.catalog).unchanged == 18
+
+
+def test_a_workspace_that_was_never_on_the_server_is_told_how_to_get_there(workspace, options):
+    with pytest.raises(IndexMismatchError, match=rf"has no index on {options.url} yet; make it with: whyrec index"):
+        ItemIndex(workspace.index_path, WordEncoder.fingerprint, options)
+    assert not list(workspace.root.glob("*.name"))
+
+
+def test_an_index_of_another_encoder_is_refused_on_a_server_too(workspace, options):
+    fill(workspace, options)
+    with pytest.raises(IndexMismatchError, match=r"another encoder \(word-encoder, now other\); rebuild it with"):
+        ItemIndex(workspace.index_path, "other", options)
+
+
+def test_a_server_that_dies_is_named_and_one_that_comes_back_is_used_again(workspace, tmp_path):
+    server = Server(tmp_path)
+    options = ChromaOptions(server.url)
+    index = fill(workspace, options)
+    server.stop()
+    down = rf"no Chroma server answers at {server.url} \(.*Connection refused\); start it .*WHYREC_CHROMA__URL="
+    with pytest.raises(WorkspaceError, match=down):
+        index.search(np.ones((1, WordEncoder.dimension), dtype=np.float32), 3)
+    for work in (
+        lambda: ItemIndex(workspace.index_path, WordEncoder.fingerprint, options),
+        lambda: delete_collection(workspace.index_path, options),
+        lambda: has_collection(workspace.index_path, options),
+    ):
+        with pytest.raises(WorkspaceError, match=down):
+            work()
+    server.start()
+    assert len(ItemIndex(workspace.index_path, WordEncoder.fingerprint, options)) == 18
+    server.stop()
+
+
+def test_what_answers_and_is_no_chroma_is_named(workspace, tmp_path):
+    web = subprocess.Popen(
+        [sys.executable, "-u", "-m", "http.server", "0", "--bind", "127.0.0.1"],
+        cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+    )  # fmt: skip
+    try:
+        url = web.stdout.readline().split("(")[1].split("/)")[0]
+        with pytest.raises(WorkspaceError, match=rf"no Chroma server answers at {url} \(what answers .* HTTP 404\)"):
+            ItemIndex(workspace.index_path, WordEncoder.fingerprint, ChromaOptions(url), create=True)
+    finally:
+        web.kill()
+        web.communicate()
+
+
+@pytest.mark.parametrize(
+    ("encoder", "words"),
+    [
+        pytest.param("minilm", ["index"], marks=pytest.mark.realdata),
+        pytest.param("minilm", ["index", "--rebuild"], marks=pytest.mark.realdata),
+        ("./any", ["recommend", "user-0"]),
+        ("./any", ["similar", "Moon Base"]),
+    ],
+)
+def test_a_command_without_its_server_ends_with_one_line(workspace, tmp_path, encoder, words):
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))  # and not listened to
+        url = f"http://127.0.0.1:{unused.getsockname()[1]}"
+        (tmp_path / "any").mkdir()
+        (tmp_path / "any" / "config.json").write_text("{}")
+        workspace.index_path.with_name("index.name").write_text("whyrec-there-before\n")
+        environment = {**os.environ, "WHYREC_CHROMA__URL": url, "WHYREC_ENCODER__MODEL": encoder}
+        result = subprocess.run(
+            [*COMMAND, *words, "-w", str(workspace.root)],
+            cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=120,
+        )  # fmt: skip
+    assert result.returncode == 1
+    assert [line for line in result.stderr.splitlines() if url in line] == [result.stderr.strip()]
+    assert result.stderr.startswith(f"error: no Chroma server answers at {url}")
+
+
+class Planted(Models):
+    encoder_fingerprint = WordEncoder.fingerprint
+
+
+def finding_of_index(workspace, monkeypatch, **chroma):
+    for name, value in chroma.items():
+        monkeypatch.setenv(f"WHYREC_CHROMA__{name.upper()}", str(value))
+    monkeypatch.setattr("agent.diagnosis.Models", Planted)
+    return next(row for row in diagnose(workspace.root, workspace.root) if row.what == "index")
+
+
+def test_doctor_says_where_the_index_is(workspace, options, monkeypatch):
+    fill(workspace, options, complete=False)
+    name = (workspace.root / "index.name").read_text().strip()
+    found = finding_of_index(workspace, monkeypatch, url=options.url)
+    assert found.state == "stale"
+    fill(workspace, options)
+    found = finding_of_index(workspace, monkeypatch, url=options.url)
+    assert (found.state, found.found) == ("ok", f"18 items in collection {name} on {options.url}")
+    found = finding_of_index(workspace, monkeypatch, url=options.url, max_neighbors=5)
+    assert found.state == "wrong"
+    assert "max_neighbors = 16" in found.found
+
+
+def test_doctor_says_that_the_server_is_down(workspace, monkeypatch):
+    workspace.index_path.with_name("index.name").write_text("whyrec-there-before\n")
+    found = finding_of_index(workspace, monkeypatch, url="http://127.0.0.1:1")
+    assert found.state == "wrong"
+    assert found.found.startswith("no Chroma server answers at http://127.0.0.1:1")
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["localhost:8000", "http://localhost", "http://a:b@host:80", "http://host:80/path", "ftp://host:21", "http://"],
+)
+def test_an_address_that_cannot_be_one_is_refused(url):
+    with pytest.raises(ValidationError, match="it is http://HOST:PORT or https://HOST:PORT"):
+        ChromaSettings(url=url)
+
+
+def test_the_settings_reach_the_index():
+    settings = ChromaSettings(url="https://host:443", ef_search=11, ef_construction=12, max_neighbors=13)
+    assert settings.options == ChromaOptions("https://host:443", 11, 12, 13)
+    assert ChromaSettings().options == ChromaOptions()
+
+
+@pytest.fixture(scope="module")
+def poor_path(tmp_path_factory) -> Path:
+    """An index of 3,000 items whose graph is searched so poorly that it shows. Read only."""
+    path = tmp_path_factory.mktemp("poor") / "index"
+    catalog = numbered(3000)
+    index = ItemIndex(path, WordEncoder.fingerprint, ChromaOptions("", 1, 50, 4), create=True)
+    index.update(catalog, index.changes(catalog), WordEncoder())
+    return path
+
+
+def found_first(path, ef_search) -> int:
+    """How many of 200 items are found when exactly they are looked for."""
+    index = ItemIndex(path, WordEncoder.fingerprint, ChromaOptions("", ef_search, 50, 4))
+    items = [f"{i:04}" for i in range(200)]
+    return sum(
+        index.search(vector[None], 1) == [item_id] for item_id, vector in zip(items, index.vectors(items), strict=True)
+    )
+
+
+def test_another_ef_search_takes_effect_in_a_folder_at_once(poor_path, tmp_path):
+    path = shutil.copytree(poor_path, tmp_path / "index")
+    assert found_first(path, 1) < 100
+    assert found_first(path, 500) > 190
+    assert found_first(path, 1) < 100
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"ef_construction": 20}, "ef_construction = 50, the settings say ef_construction = 20"),
+        ({"max_neighbors": 9}, "max_neighbors = 4, the settings say max_neighbors = 9"),
+        (
+            {"ef_search": 7, "max_neighbors": 9},
+            "ef_search = 1, max_neighbors = 4, the settings say ef_search = 7, max_neighbors = 9",
+        ),
+    ],
+)
+@pytest.mark.parametrize("create", [True, False])
+def test_a_graph_made_with_other_parameters_is_refused(poor_path, changed, message, create):
+    options = ChromaOptions(**({"ef_search": 1, "ef_construction": 50, "max_neighbors": 4} | changed))
+    with pytest.raises(IndexMismatchError, match=rf"was made with {message}; rebuild it with: whyrec index --rebuild"):
+        ItemIndex(poor_path, WordEncoder.fingerprint, options, create=create)
+
+
+def test_a_server_takes_no_other_ef_search_and_says_so(workspace, options):
+    fill(workspace, options)
+    other = ChromaOptions(options.url, ef_search=300)
+    with pytest.raises(IndexMismatchError, match=r"ef_search = 200, the settings say ef_search = 300; rebuild it with"):
+        ItemIndex(workspace.index_path, WordEncoder.fingerprint, other)
+    delete_collection(workspace.index_path, other)
+    assert len(fill(workspace, other)) == 18
+
+
+@pytest.mark.realdata
+def test_every_command_works_with_a_server(workspace, options):
+    environment = {**os.environ, "WHYREC_CHROMA__URL": options.url, "WHYREC_WORKSPACE": str(workspace.root)}
+
+    def run(*words):
+        result = subprocess.run(
+            [*COMMAND, *words], env=environment, capture_output=True, text=True, check=False, timeout=300
+        )
+        assert result.returncode == 0, result.stderr
+        return result
+
+    assert "18 written" in run("index").stderr
+    assert "18 unchanged" in run("index").stderr
+    rows = json.loads(run("recommend", "user-0", "-k", "3", "--format", "json").stdout)
+    assert len(rows) == 3
+    assert len(json.loads(run("similar", "Moon Base", "-k", "4", "--format", "json").stdout)) == 4
+    assert "18 written" in run("index", "--rebuild").stderr
+    assert json.loads(run("recommend", "user-0", "-k", "3", "--format", "json").stdout) == rows
+    assert not workspace.index_path.exists()
