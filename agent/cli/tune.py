@@ -46,6 +46,7 @@ def tune(
     from agent.evaluation.study import Question, Study
     from agent.evaluation.tuning import tuned
     from agent.models import Models
+    from agent.tuned_study import TunedStudy
     from retrieval.cf.fused import SINGLE
     from retrieval.cf.scorers import SCORERS
     from retrieval.errors import InputError, command
@@ -57,7 +58,8 @@ def tune(
     names = list(dict.fromkeys(part for name in wanted for part in (FUSED if name == FUSION else (name,))))
     opened = open_workspace(workspace)
     question = Question(split.value if split else None, relevant.value)
-    study = Study(opened.workspace, opened.settings, Models(opened.settings), question, seed)
+    kind = Study if opened.settings.encoder.tuned == "off" else TunedStudy
+    study = kind(opened.workspace, opened.settings, Models(opened.settings, say), question, seed)
     if FUSION in wanted and not study.has_text:
         raise InputError(f"a fusion needs the items' text; run: {command('index', workspace)}")
     with opened.workspace.writing(), Steps() as watch:
