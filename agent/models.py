@@ -51,7 +51,7 @@ class Models:
 
         A language model's states of a few words say more of how they are worded than of what is meant.
         """
-        return next(iter(self._encoders.values()))()
+        return self._sentence_encoder
 
     def remembering_encoder(self, root: Path) -> "Encoder":
         """The same, with the vectors of all texts kept in ``features/`` of the workspace at ``root``."""
@@ -62,11 +62,11 @@ class Models:
     @cached_property
     def _encoders(self) -> "dict[str, Callable[[], Encoder]]":
         """How each part of an item's vector is loaded, by the fingerprint of what it comes from."""
-        name, features = self.sentence_fingerprint, self._features
-        if self._settings.encoder.backend != "torch":
-            name = f"{name}-{self._settings.encoder.backend}"
-        encoders: dict[str, Callable[[], Encoder]] = {name: cache(lambda: self._sentence_encoder(name))}
-        if features.model != OFF:
+        name, features = self._sentence_name, self._features
+        encoders: dict[str, Callable[[], Encoder]] = {name: lambda: self._sentence_encoder}
+        if self._has_own_layer:
+            encoders = {f"{name}-{features.layers}": cache(self._layered_encoder)}
+        elif features.model != OFF:
             source = self._features_source
             files = [source] if source.is_file() else [path for path in source.rglob("*") if _counts(path)]
             states = f"{file_fingerprint(files)}-{features.layers}"
@@ -125,10 +125,29 @@ class Models:
         except ModelError as error:
             raise ModelError(f"{error}; or do without its features: WHYREC_FEATURES__MODEL=off") from error
 
-    def _sentence_encoder(self, fingerprint: str) -> "Encoder":
+    @property
+    def _sentence_name(self) -> str:
+        backend = self._settings.encoder.backend
+        return self.sentence_fingerprint + ("" if backend == "torch" else f"-{backend}")
+
+    @property
+    def _has_own_layer(self) -> bool:
+        """Whether a layer of the sentence encoder joins its vectors, from the same pass."""
+        settings = self._settings
+        return settings.features.model == "auto" and self._features.model != OFF and settings.encoder.backend == "torch"
+
+    def _layered_encoder(self) -> "Encoder":
+        from retrieval.text.encoder import load_encoder
+
+        layers = self._features.layers
+        fingerprint = f"{self._sentence_name}-{layers}"
+        return load_encoder(self._encoder_folder, fingerprint, self._settings.device, beside=layers)
+
+    @cached_property
+    def _sentence_encoder(self) -> "Encoder":
         from retrieval.text.encoder import load_int8_encoder
 
-        settings = self._settings
+        settings, fingerprint = self._settings, self._sentence_name
         if settings.encoder.backend == "torch":
             return self.torch_encoder(fingerprint)
         if settings.device not in (None, "cpu"):

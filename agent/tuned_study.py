@@ -6,11 +6,14 @@ from dataclasses import replace
 from functools import cached_property
 
 from agent.encoder_tuning import make_trainer, texts_of
-from agent.evaluation.study import Study
+from agent.evaluation.study import Question, Study
+from agent.models import OFF, Models
+from agent.settings import Settings
 from retrieval.cf.scorer import TrainingData
 from retrieval.contracts import Encoder
 from retrieval.data.histories import Histories
 from retrieval.data.splits import Split, Stage
+from retrieval.data.workspace import Workspace
 from retrieval.ranking import Floats
 from retrieval.text.cache import CachedEncoder
 from retrieval.text.features import JoinedEncoder
@@ -70,3 +73,9 @@ class TunedStudy(Study):
 
         vectors = JoinedEncoder([remembering, CachedEncoder(folder / key, key, train)]).encode(texts)
         return Whitening.fit(vectors)(vectors)
+
+
+def open_study(workspace: Workspace, settings: Settings, models: Models, question: Question, seed: int) -> Study:
+    """A study of the workspace, with an encoder that is tuned anew wherever the settings name a tuned one."""
+    kind = Study if settings.encoder.tuned == OFF else TunedStudy
+    return kind(workspace, settings, models, question, seed)

@@ -24,7 +24,7 @@ from scipy.sparse import coo_matrix, csr_array, csr_matrix, hstack, identity
 from agent.models import Models
 from agent.settings import load_settings
 from benchmarks.reporting import write_report
-from retrieval.cf.ease import ease_weights
+from retrieval.cf.ease import weights_of_gram
 from retrieval.cf.scorer import TrainingData
 from retrieval.cf.scorers import SCORERS
 from retrieval.data.catalog import Catalog
@@ -104,7 +104,7 @@ def ease_with_text(task: Task, raw: Floats, strength: float, text: float) -> Col
     centred = raw - raw.mean(axis=0)
     gram = np.asfortranarray((liked.T @ liked).toarray() + text * (centred @ centred.T), dtype=np.float32)
     gram[np.diag_indices_from(gram)] += np.float32(strength)
-    weights = ease_weights(gram)
+    weights = weights_of_gram(gram)
     return best(task, task.histories.positives(LIKED) @ weights)
 
 

@@ -308,9 +308,13 @@ def test_the_command_says_what_to_do_next(workspace, folder, monkeypatch):
     tuned = whyrec("tune", "soft-knn", "--split", "cold-items", "--trials", "1", "-w", root, **on)
     assert tuned.exit_code == 0, tuned.output
     assert "Tuning the encoder on what is not held out" in tuned.stderr
-    evaluated = whyrec("evaluate", "-w", root, **on)
-    assert evaluated.exit_code == 1
-    assert "WHYREC_ENCODER__TUNED=off" in evaluated.stderr
+    systems = ("evaluate", "--split", "cold-items", "--trials", "1", "--format", "json", "-w", root, "--systems")
+    evaluated = whyrec(*systems, "soft-knn", **on)
+    assert evaluated.exit_code == 0, evaluated.output
+    assert {row["system"] for row in json.loads(evaluated.stdout)} == {"soft-knn"}
+    served = whyrec(*systems, "fused", **on)
+    assert served.exit_code == 1
+    assert "has seen what is held out" in served.stderr.replace("\n", " ")
 
 
 def test_the_command_resumes_nothing(workspace, folder):

@@ -15,7 +15,7 @@ from agent.models import Models
 from agent.settings import EncoderSettings, FeatureSettings, Settings
 from retrieval.errors import ModelError
 from retrieval.text import encoder as encoder_module
-from retrieval.text.encoder import MOST_TOKENS, load_hidden_states
+from retrieval.text.encoder import MOST_TOKENS, load_encoder, load_hidden_states
 
 TEXTS = ["A person liked these films.", "Moon Base (1981). Genres: Comedy, Drama", "x", "yes, " * 60, "Amélie 東京"]
 
@@ -173,6 +173,20 @@ def test_the_encoder_is_the_sentence_encoder_beside_the_hidden_states(folders, t
     assert found.shape == (5, made.encoder.dimension) == (5, 64)
     np.testing.assert_array_equal(found[:, :32], made.query_encoder.encode(TEXTS))
     np.testing.assert_array_equal(found[:, 32:], features(folders["llama"], 1).encode(TEXTS))
+
+
+def test_a_layer_of_the_sentence_encoder_itself_comes_from_the_same_pass(folders):
+    both = load_encoder(folders["sentences"], "fingerprint", "cpu", beside=1)
+    found = both.encode([*TEXTS, ""])
+    assert found.shape == (6, both.dimension) == (6, 64)
+    sentence = load_encoder(folders["sentences"], "fingerprint", "cpu")
+    np.testing.assert_allclose(found[:, :32], sentence.encode([*TEXTS, ""]), atol=1e-6)
+    backbone = sentence._model[0]
+    for text, states in zip(TEXTS, found[:-1, 32:], strict=True):
+        with torch.inference_mode():
+            behind = backbone.model(**backbone.tokenizer(text, return_tensors="pt"), output_hidden_states=True)
+        mean = behind.hidden_states[1][0, :64].mean(0).numpy()
+        np.testing.assert_allclose(states, mean / np.linalg.norm(mean), atol=1e-4)
 
 
 def test_without_features_the_encoder_is_the_sentence_encoder_alone(folders, tmp_path):

@@ -12,16 +12,16 @@ from agent.evaluation.report import Rows, comparisons, pooled
 from retrieval.significance import holm
 
 KEYS = ["data", "split", "system", "stratum", "metric", "k", "mean", "low", "high", "n_users", "seed"]
-NDCG, RECALL = Key("all", "ndcg", 10), Key("all", "recall", 10)
+NDCG, RECALL, DEEP_RECALL = Key("all", "ndcg", 10), Key("all", "recall", 10), Key("all", "recall", 50)
 N = 40
 
 
 def run_of(values=None, system="ease", seed=0, users=None, totals=None, **more):
-    """``values``: of NDCG@10 and Recall@10; ``more``: NDCG@10 of further strata."""
+    """``values``: of NDCG@10, Recall@10 and Recall@50; ``more``: NDCG@10 of further strata."""
     values = np.random.default_rng(1).random(N) if values is None else np.asarray(values, dtype=np.float64)
     users = tuple(f"user-{n:02}" for n in range(len(values))) if users is None else users
     strata = {Key(name.replace("_", "=", 1), "ndcg", 10): np.asarray(v, dtype=np.float64) for name, v in more.items()}
-    return Measured(system, seed, users, {NDCG: values, RECALL: values, **strata}, totals or {})
+    return Measured(system, seed, users, {NDCG: values, RECALL: values, DEEP_RECALL: values, **strata}, totals or {})
 
 
 def only(values, inside):
@@ -43,6 +43,7 @@ def test_rows_are_tidy():
     assert [(row.metric, row.k, row.n_users) for row in rows] == [
         ("ndcg", 10, N),
         ("recall", 10, N),
+        ("recall", 50, N),
         ("coverage", 10, N),
     ]
 
@@ -153,6 +154,7 @@ def test_comparisons_are_paired_by_user():
     assert [(c["system"], c["reference"], c["metric"], c["k"]) for c in found] == [
         ("ease", "mf", "ndcg", 10),
         ("ease", "mf", "recall", 10),
+        ("ease", "mf", "recall", 50),
     ]
     for c in found:  # users differ widely, what one gains over the other does not
         assert [c["delta"], c["low"], c["high"]] == pytest.approx([0.1] * 3)
@@ -175,8 +177,8 @@ def test_p_values_are_corrected_over_the_systems_for_each_metric():
     rng = np.random.default_rng(3)
     runs = {"ease": run_of(VALUES)}
     runs |= {f"other-{n}": run_of(VALUES - 0.02 * n + rng.normal(0, 0.1, N)) for n in range(1, 5)}
-    for metric in ("ndcg", "recall"):
-        found = [c for c in comparisons(runs, "ease") if c["metric"] == metric]
+    for compared in (NDCG, RECALL, DEEP_RECALL):
+        found = [c for c in comparisons(runs, "ease") if (c["metric"], c["k"]) == compared[1:]]
         assert [c["p_holm"] for c in found] == pytest.approx(holm([c["p"] for c in found]), rel=1e-5)
         assert any(c["p_holm"] > c["p"] for c in found)
 

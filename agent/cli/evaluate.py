@@ -82,15 +82,9 @@ def evaluate(
     from agent.evaluation.run import Evaluation, Plan
     from agent.evaluation.study import Question
     from agent.models import Models
-    from retrieval.errors import InputError, command
+    from retrieval.errors import command
 
     opened = open_workspace(workspace)
-    if opened.settings.encoder.tuned != "off":
-        raise InputError(
-            "the tuned encoder has seen the events that would be held out, and so has the index; evaluate without it, "
-            f"in a copy of the workspace or after {command('index --rebuild', workspace)}, with "
-            "WHYREC_ENCODER__TUNED=off for both"
-        )
     if out is not None and out.exists():
         raise typer.BadParameter(f"{out} exists already; name a new folder with --out")
     if out is not None:

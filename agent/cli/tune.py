@@ -43,10 +43,10 @@ def tune(
     Example:  whyrec tune ease ials --trials 30
     """
     from agent.evaluation.fusing import FUSED, make_live
-    from agent.evaluation.study import Question, Study
+    from agent.evaluation.study import Question
     from agent.evaluation.tuning import tuned
     from agent.models import Models
-    from agent.tuned_study import TunedStudy
+    from agent.tuned_study import open_study
     from retrieval.cf.fused import SINGLE
     from retrieval.cf.scorers import SCORERS
     from retrieval.errors import InputError, command
@@ -58,8 +58,7 @@ def tune(
     names = list(dict.fromkeys(part for name in wanted for part in (FUSED if name == FUSION else (name,))))
     opened = open_workspace(workspace)
     question = Question(split.value if split else None, relevant.value)
-    kind = Study if opened.settings.encoder.tuned == "off" else TunedStudy
-    study = kind(opened.workspace, opened.settings, Models(opened.settings, say), question, seed)
+    study = open_study(opened.workspace, opened.settings, Models(opened.settings, say), question, seed)
     if FUSION in wanted and not study.has_text:
         raise InputError(f"a fusion needs the items' text; run: {command('index', workspace)}")
     with opened.workspace.writing(), Steps() as watch:

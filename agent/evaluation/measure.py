@@ -21,6 +21,7 @@ from retrieval.metrics import Figures
 from retrieval.ranking import Columns, Floats, top
 
 PLACES = (5, 10, 20)
+DEEP = 50  # places at which only recall is measured: the candidates that a language model could order
 TIMED_USERS = 50
 STRATUM_METRICS = ("ndcg", "recall")
 
@@ -116,8 +117,7 @@ def measure(
 
 
 def _lists(system: System, task: Task, progress: Callable[[int], None]) -> tuple[Columns, Floats | None]:
-    """The lists of all users, (n, 20), and for scorers the score of each held-out event."""
-    most = max(PLACES)
+    """The lists of all users, (n, 50), and for scorers the score of each held-out event."""
     size = max(1, AT_ONCE // max(1, len(task.items)))
     if not isinstance(system, Scorer):
         size = min(size, 64)
@@ -129,9 +129,9 @@ def _lists(system: System, task: Task, progress: Callable[[int], None]) -> tuple
             given = system.score(histories)
             owner = np.repeat(np.arange(len(histories)), np.diff(held_out.indptr))
             scores.append(given[owner, held_out.indices])
-            lists.append(top(mask(given, histories.values, task.candidates), most, system.name).columns)
+            lists.append(top(mask(given, histories.values, task.candidates), DEEP, system.name).columns)
         else:
-            lists.append(system.top(histories, most, candidates=task.candidates).columns)
+            lists.append(system.top(histories, DEEP, candidates=task.candidates).columns)
         progress(len(histories))
     return np.concatenate(lists), np.concatenate(scores) if scores else None
 
@@ -142,6 +142,7 @@ def _add_ranking(found: Measured, columns: Columns, around: Surroundings) -> Non
     for k in PLACES:
         for name, values in metrics.ranking_metrics(hits, counts, k).items():
             found.by_user[Key("all", name, k)] = values
+    found.by_user[Key("all", "recall", DEEP)] = metrics.ranking_metrics(hits, counts, DEEP)["recall"]
     for stratum, members in around.item_strata.items():
         keep = members[around.relevant.indices]
         owner = np.repeat(np.arange(len(counts)), counts)

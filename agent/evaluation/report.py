@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from agent.evaluation.measure import Key, Measured
+from agent.evaluation.measure import DEEP, Key, Measured
 from retrieval.metrics import Figures
 from retrieval.significance import bootstrap_means, compare, holm, interval
 
 PRIMARY = Key("all", "ndcg", 10)
-COMPARED = (PRIMARY, Key("all", "recall", 10))
+COMPARED = (PRIMARY, Key("all", "recall", 10), Key("all", "recall", DEEP))
 ITEM_GROUPS = ("all", "item", "popularity")
 POOLED = {"accuracy": "right", "rmse": "squared-error"}  # by events, not by users
 FEWEST = 5  # users that a group needs to be reported

@@ -4,6 +4,7 @@ import contextlib
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,6 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
+from torch.nn.functional import normalize
 from transformers import PreTrainedModel
 from transformers.utils import logging
 
@@ -24,12 +26,21 @@ MOST_TOKENS = 256  # of an item's text, for hidden states
 
 
 class SentenceEncoder:
-    """A sentence-transformer with unit-length float32 vectors (`Encoder`)."""
+    """A sentence-transformer with unit-length float32 vectors (`Encoder`).
 
-    def __init__(self, model: SentenceTransformer, fingerprint: str):
+    ``beside``: the mean of the hidden states behind this layer stands beside it, also of length 1.
+    """
+
+    def __init__(self, model: SentenceTransformer, fingerprint: str, beside: int | None = None):
         self._model = model
         self.fingerprint = fingerprint
-        self.dimension = int(model.get_embedding_dimension() or 0)
+        width = int(model.get_embedding_dimension() or 0)
+        self._parts = 1
+        if beside is not None:
+            model[0].model.config.output_hidden_states = True
+            model.append(_LayerBeside(beside, width))
+            self._parts = 2
+        self.dimension = self._parts * width
         # bfloat16 changes a vector's elements by up to .0014 and halves the time, where the processor has it.
         self._half = model.device.type == "cpu" and computes_bfloat16()
 
@@ -51,7 +62,7 @@ class SentenceEncoder:
         return vectors
 
     def encode(self, texts: Sequence[str]) -> Floats:
-        """(n, d) float32, each row of length 1, 0 for a blank text; texts longer than the model reads are cut by it."""
+        """(n, d) float32, each part of length 1, 0 for a blank text; the model cuts texts longer than it reads."""
         precision = torch.autocast("cpu", dtype=torch.bfloat16) if self._half else contextlib.nullcontext()
         readable = [_readable(text) for text in texts]
         said = [row for row, text in enumerate(readable) if text.strip()]
@@ -62,8 +73,9 @@ class SentenceEncoder:
             vectors = self._model.encode(
                 [readable[row] for row in said], batch_size=BATCH, convert_to_numpy=True, show_progress_bar=False
             )
-        lengths = np.linalg.norm(vectors.astype(np.float32), axis=1, keepdims=True)
-        unit[said] = vectors / np.maximum(lengths, 1e-12)
+        parts = vectors.astype(np.float32).reshape(len(said), self._parts, -1)
+        lengths = np.linalg.norm(parts, axis=2, keepdims=True)
+        unit[said] = (parts / np.maximum(lengths, 1e-12)).reshape(len(said), -1)
         return unit
 
     def quantise(self, folder: Path, say: Callable[[str], None]) -> None:
@@ -78,17 +90,35 @@ class SentenceEncoder:
         first.model = Int8Transformer(convert(first.model, folder, say), first.model.config)
 
 
+class _LayerBeside(torch.nn.Module):
+    """The mean of the states behind a layer, beside the text's own vector: both from one pass of the transformer."""
+
+    def __init__(self, layer: int, width: int):
+        super().__init__()
+        self._layer = layer
+        self._pooling = Pooling(width, "mean")
+
+    def forward(self, features: dict[str, Any]) -> dict[str, Any]:
+        states = features.pop("all_layer_embeddings")[self._layer]
+        mask = features["attention_mask"]
+        behind = self._pooling({"token_embeddings": states, "attention_mask": mask})["sentence_embedding"]
+        sentence = features["sentence_embedding"]
+        features["sentence_embedding"] = torch.cat([normalize(sentence), normalize(behind)], dim=1)
+        return features
+
+
 def _readable(text: str) -> str:
     """Half a character, which a file or a terminal may hold, is none to a tokenizer."""
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def load_encoder(
-    path: Path, fingerprint: str, device: str | None = None, layers: Path | None = None
+    path: Path, fingerprint: str, device: str | None = None, layers: Path | None = None, *, beside: int | None = None
 ) -> SentenceEncoder:
     """Load the sentence-transformer in a folder; ``device`` None takes a GPU when there is one.
 
-    ``layers``: a file of tuned layers that replace its own.
+    ``layers``: a file of tuned layers that replace its own. ``beside``: the mean of the hidden states behind this layer
+    joins the vectors, from the same pass.
 
     Raises:
         ModelError: the folder holds no such model, or the layers are damaged or of another one.
@@ -104,7 +134,7 @@ def load_encoder(
             raise ModelError(f"{layers} holds no layers for the model in {path}: {first_line(error)}") from error
         if unknown:
             raise ModelError(f"{layers} holds layers that the model in {path} does not have, such as {unknown[0]}")
-    return SentenceEncoder(model, fingerprint)
+    return SentenceEncoder(model, fingerprint, beside)
 
 
 def load_int8_encoder(

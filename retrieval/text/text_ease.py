@@ -69,9 +69,7 @@ class TextEase(Scorer):
             nothing = np.zeros((len(texts), 0), dtype=np.float32)
             return cls(config, nothing, nothing)
         users = _strengths(data.histories, config)[:, warm]
-        gram = np.asarray((users.T @ users).toarray(order="F"), dtype=np.float32)
-        gram[np.diag_indices_from(gram)] += np.float32(config.strength)
-        weights = ease_weights(gram)  # (w, w)
+        weights = ease_weights(users, config.strength)  # (w, w)
         kernel = _Kernel(config, texts, data.facts, warm[:LANDMARKS])
         features = kernel(warm)  # (w, r)
         together = (features.T @ features).astype(np.float64)
