@@ -11,12 +11,14 @@ from retrieval.errors import ModelError
 from retrieval.model_source import locate_model
 from retrieval.text.cache import CachedEncoder
 from retrieval.text.features import JoinedEncoder
+from retrieval.text.tuned import TunedEncoder, current_tuned
 
 if TYPE_CHECKING:
     from finetune.language_model import LanguageModel
     from finetune.ranker import LMRanker
     from finetune.writer import LMWriter
     from retrieval.contracts import Encoder
+    from retrieval.text.encoder import SentenceEncoder
 
 OFF = "off"
 OWN_LAYERS = 5  # of the packaged encoder's six
@@ -27,7 +29,7 @@ class Models:
 
     def __init__(self, settings: Settings, say: Callable[[str], None] = lambda _: None):
         self._settings = settings
-        self._say = say
+        self.say = say
 
     @cached_property
     def encoder_fingerprint(self) -> str:
@@ -36,7 +38,7 @@ class Models:
 
     @cached_property
     def encoder(self) -> "Encoder":
-        """What texts become vectors by: the sentence encoder and, beside it, hidden states of a language model.
+        """What texts become vectors by: the sentence encoder; beside it a language model's states, and itself tuned.
 
         Raises:
             ModelError: one is not installed or cannot be loaded.
@@ -60,20 +62,46 @@ class Models:
     @cached_property
     def _encoders(self) -> "dict[str, Callable[[], Encoder]]":
         """How each part of an item's vector is loaded, by the fingerprint of what it comes from."""
-        name, features = self._sentence_fingerprint, self._features
-        if (
-            self._settings.features.model == "auto"
-            and features.model != OFF
-            and self._settings.encoder.backend == "torch"
-        ):
-            return {f"{name}-{features.layers}": cache(self._layered_encoder)}
+        name, features = self._sentence_name, self._features
         encoders: dict[str, Callable[[], Encoder]] = {name: lambda: self._sentence_encoder}
-        if features.model != OFF:
+        if self._has_own_layer:
+            encoders = {f"{name}-{features.layers}": cache(self._layered_encoder)}
+        elif features.model != OFF:
             source = self._features_source
             files = [source] if source.is_file() else [path for path in source.rglob("*") if _counts(path)]
             states = f"{file_fingerprint(files)}-{features.layers}"
             encoders[states] = cache(lambda: self._hidden_states(states))
+        if self._settings.encoder.tuned != OFF:
+            tuned = self.tuned
+            encoders[tuned.fingerprint] = cache(lambda: self.torch_encoder(tuned.fingerprint, tuned.layers))
         return encoders
+
+    @cached_property
+    def untuned(self) -> "Models":
+        """The same without the tuned encoder."""
+        encoder = self._settings.encoder.model_copy(update={"tuned": OFF})
+        return Models(self._settings.model_copy(update={"encoder": encoder}), self.say)
+
+    @cached_property
+    def tuned(self) -> TunedEncoder:
+        """The tuned encoder that the settings name.
+
+        Raises:
+            ModelError: it is missing, damaged, or belongs to another encoder.
+        """
+        return current_tuned(Path(self._settings.encoder.tuned).expanduser(), self.sentence_fingerprint)
+
+    @cached_property
+    def sentence_fingerprint(self) -> str:
+        """16 hexadecimal digits of the sentence encoder, untuned, whatever computes it.
+
+        Raises:
+            ModelError: it is not installed.
+        """
+        files = [path for path in self._encoder_folder.rglob("*") if _counts(path)]
+        if not files:
+            raise ModelError(f"{self._encoder_folder} holds no sentence-transformer")
+        return file_fingerprint(files)
 
     @cached_property
     def _features(self) -> FeatureSettings:
@@ -86,8 +114,9 @@ class Models:
     @property
     def names(self) -> tuple[str, ...]:
         """The models that item vectors come from, as the settings call them."""
-        features = self._features.model
-        return tuple(dict.fromkeys((self._settings.encoder.model, *((features,) if features != OFF else ()))))
+        encoder, features = self._settings.encoder, self._features.model
+        tuned = f"{encoder.model} tuned" if encoder.tuned != OFF else OFF
+        return tuple(dict.fromkeys(name for name in (encoder.model, features, tuned) if name != OFF))
 
     @cached_property
     def _features_source(self) -> Path:
@@ -96,41 +125,53 @@ class Models:
         except ModelError as error:
             raise ModelError(f"{error}; or do without its features: WHYREC_FEATURES__MODEL=off") from error
 
-    @cached_property
-    def _sentence_fingerprint(self) -> str:
-        files = [path for path in self._encoder_folder.rglob("*") if _counts(path)]
-        if not files:
-            raise ModelError(f"{self._encoder_folder} holds no sentence-transformer")
+    @property
+    def _sentence_name(self) -> str:
         backend = self._settings.encoder.backend
-        return file_fingerprint(files) + ("" if backend == "torch" else f"-{backend}")
+        return self.sentence_fingerprint + ("" if backend == "torch" else f"-{backend}")
+
+    @property
+    def _has_own_layer(self) -> bool:
+        """Whether a layer of the sentence encoder joins its vectors, from the same pass."""
+        settings = self._settings
+        return settings.features.model == "auto" and self._features.model != OFF and settings.encoder.backend == "torch"
 
     def _layered_encoder(self) -> "Encoder":
-        """The sentence encoder and its own layer, in one pass."""
         from retrieval.text.encoder import load_encoder
 
         layers = self._features.layers
-        fingerprint = f"{self._sentence_fingerprint}-{layers}"
-        return load_encoder(self._encoder_folder, fingerprint, self._settings.device, layer=layers)
+        fingerprint = f"{self._sentence_name}-{layers}"
+        return load_encoder(self._encoder_folder, fingerprint, self._settings.device, beside=layers)
 
     @cached_property
     def _sentence_encoder(self) -> "Encoder":
-        from retrieval.text.encoder import load_encoder, load_int8_encoder
+        from retrieval.text.encoder import load_int8_encoder
 
-        settings, fingerprint = self._settings, self._sentence_fingerprint
+        settings, fingerprint = self._settings, self._sentence_name
         if settings.encoder.backend == "torch":
-            return load_encoder(self._encoder_folder, fingerprint, settings.device)
+            return self.torch_encoder(fingerprint)
         if settings.device not in (None, "cpu"):
             raise ModelError(
                 f"the encoder backend onnx-int8 runs on the cpu alone, and the device is {settings.device!r}"
             )
         folder = settings.cache.expanduser() / "encoders" / fingerprint
-        return load_int8_encoder(self._encoder_folder, fingerprint, folder, self._say)
+        return load_int8_encoder(self._encoder_folder, fingerprint, folder, self.say)
+
+    def torch_encoder(self, fingerprint: str, layers: Path | None = None) -> "SentenceEncoder":
+        """The sentence encoder, loaded anew, computed by torch; ``layers`` take the place of its own.
+
+        Raises:
+            ModelError: it is not installed or cannot be loaded.
+        """
+        from retrieval.text.encoder import load_encoder
+
+        return load_encoder(self._encoder_folder, fingerprint, self._settings.device, layers)
 
     def _hidden_states(self, fingerprint: str) -> "Encoder":
         from finetune.language_model import model_folder
         from retrieval.text.encoder import load_hidden_states
 
-        folder = model_folder(self._features_source, self._settings.cache.expanduser(), self._say)
+        folder = model_folder(self._features_source, self._settings.cache.expanduser(), self.say)
         return load_hidden_states(folder, self._features.layers, fingerprint, self._settings.device)
 
     @cached_property
@@ -149,7 +190,7 @@ class Models:
             settings.cache.expanduser(),
             device=settings.device,
             precision=settings.language_model.precision,
-            say=self._say,
+            say=self.say,
         )
 
     @cached_property

@@ -14,6 +14,8 @@ from retrieval.text.options import ChromaOptions
 
 _ADDRESS = re.compile(r"https?://[\w.-]+:\d{1,5}")
 
+TUNED = Path("models") / "encoder"  # in a workspace
+
 
 class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -36,6 +38,9 @@ class EncoderSettings(_Section):
     """The sentence encoder."""
 
     model: str = Field("minilm", description="minilm (packaged), a folder, or a Hugging Face id")
+    tuned: str = Field(
+        "off", description="off; on: what whyrec finetune encoder made stands beside it; or a folder of tuned encoders"
+    )
     backend: Literal["torch", "onnx-int8"] = Field(
         "torch", description="what computes it; whyrec doctor --bench tells which is faster; the index depends on it"
     )
@@ -158,12 +163,16 @@ def load_settings(file: Path | None) -> Settings:
         if name.startswith("WHYREC_") and section not in (*Settings.model_fields, "workspace"):
             raise WorkspaceError(f"the environment variable {name} names no setting; whyrec doctor lists them")
     try:
-        return FromFile()
+        settings = FromFile()
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"])
         source = f"{file} or an environment variable WHYREC_…" if file else "an environment variable WHYREC_…"
         raise WorkspaceError(f"setting {name}, from {source}: {first['msg']}") from error
+    if file and settings.encoder.tuned == "on":
+        here = {"tuned": str(file.parent / TUNED)}
+        return settings.model_copy(update={"encoder": settings.encoder.model_copy(update=here)})
+    return settings
 
 
 def described(settings: BaseModel, prefix: str = "") -> Iterator[tuple[str, object, str]]:

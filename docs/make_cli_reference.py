@@ -22,6 +22,9 @@ Data go to standard output, messages and progress to standard error. Exit codes:
 def reference() -> str:
     """The whole page."""
     names = [[], *([command.name or command.callback.__name__] for command in app.registered_commands)]
+    for group in app.registered_groups:
+        below = group.typer_instance.registered_commands
+        names += [[group.name, command.name or command.callback.__name__] for command in below]
     sections = [HEAD]
     for name in names:
         result = CliRunner().invoke(app, [*name, "--help"], prog_name="whyrec")

@@ -176,7 +176,7 @@ def test_the_encoder_is_the_sentence_encoder_beside_the_hidden_states(folders, t
 
 
 def test_a_layer_of_the_sentence_encoder_itself_comes_from_the_same_pass(folders):
-    both = load_encoder(folders["sentences"], "fingerprint", "cpu", layer=1)
+    both = load_encoder(folders["sentences"], "fingerprint", "cpu", beside=1)
     found = both.encode([*TEXTS, ""])
     assert found.shape == (6, both.dimension) == (6, 64)
     sentence = load_encoder(folders["sentences"], "fingerprint", "cpu")

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from agent.cli import INTERRUPTED, doctor, evaluate, explain, index, init, recommend, similar, tune
+from agent.cli import INTERRUPTED, doctor, evaluate, explain, finetune, index, init, recommend, similar, tune
 from agent.cli.console import complain
 from retrieval.errors import WhyrecError
 
@@ -79,5 +79,6 @@ app.command()(recommend.recommend)
 app.command()(explain.explain)
 app.command()(similar.similar)
 app.command()(tune.tune)
+app.add_typer(finetune.app, name="finetune")
 app.command()(evaluate.evaluate)
 app.command()(doctor.doctor)

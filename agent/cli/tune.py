@@ -43,9 +43,10 @@ def tune(
     Example:  whyrec tune ease ials --trials 30
     """
     from agent.evaluation.fusing import fused_scorers, make_live
-    from agent.evaluation.study import Question, Study
+    from agent.evaluation.study import Question
     from agent.evaluation.tuning import tuned
     from agent.models import Models
+    from agent.tuned_study import open_study
     from retrieval.cf.fused import SINGLE
     from retrieval.cf.scorers import SCORERS
     from retrieval.errors import InputError, command
@@ -56,7 +57,7 @@ def tune(
         raise typer.BadParameter(f"no scorer {unknown[0]!r}; there are {', '.join((*SCORERS, FUSION))}")
     opened = open_workspace(workspace)
     question = Question(split.value if split else None, relevant.value)
-    study = Study(opened.workspace, opened.settings, Models(opened.settings), question, seed)
+    study = open_study(opened.workspace, opened.settings, Models(opened.settings, say), question, seed)
     fused = fused_scorers(study.name)
     names = list(dict.fromkeys(part for name in wanted for part in (fused if name == FUSION else (name,))))
     if FUSION in wanted and not study.has_text:

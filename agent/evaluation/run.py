@@ -23,6 +23,7 @@ from agent.evaluation.tuning import TRIALS, Tuned, tuned
 from agent.evaluation.watch import Watch
 from agent.models import Models
 from agent.settings import Settings
+from agent.tuned_study import TunedStudy, open_study
 from retrieval.artefacts import file_fingerprint, write_text
 from retrieval.cf.fused import SINGLE, STRATEGIES, Fused
 from retrieval.cf.live import BY_TEXT, TEXT, LiveFusion
@@ -85,7 +86,7 @@ class Evaluation:
         runs: dict[str, list[Measured]] = {}
         studies = []
         for seed in range(self._plan.seeds):
-            study = Study(self._workspace, self._settings, self._models, self._plan.question, seed)
+            study = open_study(self._workspace, self._settings, self._models, self._plan.question, seed)
             studies.append(study)
             for found in self._study(study):
                 runs.setdefault(found.system, []).append(found)
@@ -167,10 +168,10 @@ class SeedRun:
 
     def measured(self) -> list[Measured]:
         """The figures of every system that the data allow."""
-        study = self._study
         wanted = self._plan.systems or SYSTEMS
-        if SERVED in wanted and not study.has_text:
-            self._leave_out(SERVED, f"it needs an index; run: {command('index', study.workspace.root)}")
+        unserved = self._why_not_served()
+        if SERVED in wanted and unserved:
+            self._leave_out(SERVED, unserved)
         fuses = any(name in (*STRATEGIES, SERVED) for name in wanted)
         fused = fused_scorers(self._study.name) if fuses else ()
         winners = self._winners([name for name in SCORERS if name in wanted or name in fused])
@@ -179,10 +180,18 @@ class SeedRun:
         for name in wanted:
             if name in SCORERS and name not in winners:
                 continue
-            if name == SERVED and not study.has_text:
+            if name == SERVED and unserved:
                 continue
             found.append(self._one(name, winners, around))
         return found
+
+    def _why_not_served(self) -> str:
+        """Why the pipeline of `whyrec recommend` cannot be measured; empty where it can."""
+        if not self._study.has_text:
+            return f"it needs an index; run: {command('index', self._study.workspace.root)}"
+        if isinstance(self._study, TunedStudy):
+            return "it asks the index, whose tuned encoder has seen what is held out; the strategies stand for it"
+        return ""
 
     def _winners(self, names: Sequence[str]) -> dict[str, Tuned]:
         """The tuned parameters of each scorer; those that the data do not allow are left out with a note."""

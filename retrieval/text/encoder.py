@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import SafetensorError
+from safetensors.torch import load_file
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
 from torch.nn.functional import normalize
+from transformers import PreTrainedModel
 from transformers.utils import logging
 
 from retrieval.errors import ModelError, first_line
@@ -26,27 +28,43 @@ MOST_TOKENS = 256  # of an item's text, for hidden states
 class SentenceEncoder:
     """A sentence-transformer with unit-length float32 vectors (`Encoder`).
 
-    With ``layer``, the mean of the hidden states behind that layer stands beside it, also of length 1.
+    ``beside``: the mean of the hidden states behind this layer stands beside it, also of length 1.
     """
 
-    def __init__(self, model: SentenceTransformer, fingerprint: str, layer: int | None = None):
+    def __init__(self, model: SentenceTransformer, fingerprint: str, beside: int | None = None):
         self._model = model
         self.fingerprint = fingerprint
         width = int(model.get_embedding_dimension() or 0)
         self._parts = 1
-        if layer is not None:
+        if beside is not None:
             model[0].model.config.output_hidden_states = True
-            model.append(_LayerBeside(layer, width))
+            model.append(_LayerBeside(beside, width))
             self._parts = 2
         self.dimension = self._parts * width
         # bfloat16 changes a vector's elements by up to .0014 and halves the time, where the processor has it.
         self._half = model.device.type == "cpu" and computes_bfloat16()
 
+    @property
+    def module(self) -> torch.nn.Module:
+        """The model itself, to be tuned; on a processor with the attention that trains fastest there."""
+        if self._model.device.type == "cpu":
+            for part in self._model.modules():
+                if isinstance(part, PreTrainedModel):
+                    part.set_attn_implementation("eager")  # the gradient of the other takes two thirds of a step
+        module: torch.nn.Module = self._model
+        return module
+
+    def embed(self, texts: Sequence[str]) -> torch.Tensor:
+        """(n, d) as the model gives them, with gradients where its parameters have them."""
+        features = self._model.preprocess([_readable(text) for text in texts])
+        moved = {name: one.to(self._model.device) if torch.is_tensor(one) else one for name, one in features.items()}
+        vectors: torch.Tensor = self._model(moved)["sentence_embedding"]
+        return vectors
+
     def encode(self, texts: Sequence[str]) -> Floats:
         """(n, d) float32, each part of length 1, 0 for a blank text; the model cuts texts longer than it reads."""
         precision = torch.autocast("cpu", dtype=torch.bfloat16) if self._half else contextlib.nullcontext()
-        # Half a character, which a file or a terminal may hold, is none to a tokenizer.
-        readable = [text.encode("utf-8", "replace").decode("utf-8") for text in texts]
+        readable = [_readable(text) for text in texts]
         said = [row for row, text in enumerate(readable) if text.strip()]
         unit = np.zeros((len(texts), self.dimension), dtype=np.float32)
         if not said:
@@ -89,21 +107,34 @@ class _LayerBeside(torch.nn.Module):
         return features
 
 
+def _readable(text: str) -> str:
+    """Half a character, which a file or a terminal may hold, is none to a tokenizer."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
 def load_encoder(
-    path: Path, fingerprint: str, device: str | None = None, *, layer: int | None = None
+    path: Path, fingerprint: str, device: str | None = None, layers: Path | None = None, *, beside: int | None = None
 ) -> SentenceEncoder:
     """Load the sentence-transformer in a folder; ``device`` None takes a GPU when there is one.
 
-    With ``layer``, its vectors are joined by the mean of the hidden states behind that layer, from the same pass.
+    ``layers``: a file of tuned layers that replace its own. ``beside``: the mean of the hidden states behind this layer
+    joins the vectors, from the same pass.
 
     Raises:
-        ModelError: the folder holds no such model.
+        ModelError: the folder holds no such model, or the layers are damaged or of another one.
     """
     try:
         model = SentenceTransformer(str(path), device=device, local_files_only=True)
-        return SentenceEncoder(model, fingerprint, layer)
     except (OSError, ValueError, KeyError) as error:
         raise ModelError(f"{path} holds no sentence-transformer that can be loaded: {first_line(error)}") from error
+    if layers is not None:
+        try:
+            unknown = model.load_state_dict(load_file(layers), strict=False).unexpected_keys
+        except (OSError, RuntimeError, SafetensorError) as error:
+            raise ModelError(f"{layers} holds no layers for the model in {path}: {first_line(error)}") from error
+        if unknown:
+            raise ModelError(f"{layers} holds layers that the model in {path} does not have, such as {unknown[0]}")
+    return SentenceEncoder(model, fingerprint, beside)
 
 
 def load_int8_encoder(

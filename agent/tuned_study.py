@@ -1,0 +1,81 @@
+"""A study in which no tuned vector has seen what is held out."""
+
+import hashlib
+import json
+from dataclasses import replace
+from functools import cached_property
+
+from agent.encoder_tuning import make_trainer, texts_of
+from agent.evaluation.study import Question, Study
+from agent.models import OFF, Models
+from agent.settings import Settings
+from retrieval.cf.scorer import TrainingData
+from retrieval.contracts import Encoder
+from retrieval.data.histories import Histories
+from retrieval.data.splits import Split, Stage
+from retrieval.data.workspace import Workspace
+from retrieval.ranking import Floats
+from retrieval.text.cache import CachedEncoder
+from retrieval.text.features import JoinedEncoder
+from retrieval.text.whitening import Whitening
+
+
+class TunedStudy(Study):
+    """What scorers learn in a stage includes the encoder: it is tuned on that stage's training events alone.
+
+    The index cannot serve here, its encoder has seen all events. What is tuned is kept in ``features/`` by content.
+    """
+
+    @cached_property
+    def validations(self) -> list[Study]:
+        """As `Study.validations`, each with an encoder of its own."""
+        return [self, *(self._of(split) for split in self.split.validations()[1:])]
+
+    def _of(self, split: Split) -> "TunedStudy":
+        study = TunedStudy(self.workspace, self.settings, self.models, self.question, self.seed)
+        study.split = split
+        return study
+
+    def training_data(self, stage: Stage) -> TrainingData:
+        """What a scorer may learn from in this stage, with vectors that come from the same events.
+
+        Raises:
+            ModelError: the encoder cannot be loaded or tuned.
+        """
+        if stage not in self._vectors_of:
+            self._vectors_of[stage] = self._held_out_vectors(self.task(stage).train)
+        return replace(super().training_data(stage), vectors=self._vectors_of[stage])
+
+    @cached_property
+    def _vectors_of(self) -> dict[Stage, Floats]:
+        return {}
+
+    def _held_out_vectors(self, histories: Histories) -> Floats:
+        from finetune.encoder import EncoderTuning
+
+        tuned, untuned = self.models.tuned, self.models.untuned
+        folder = self.workspace.root / "features"
+        remembering = untuned.remembering_encoder(self.workspace.root)
+        texts = texts_of(self.workspace)
+        liked_from = self.settings.events.liked_from
+        liked = histories.positives(liked_from)
+        digest = hashlib.sha256(json.dumps(texts).encode())
+        for part in (liked.indptr, liked.indices):
+            digest.update(part.astype("<i8").tobytes())
+        key = f"{tuned.fingerprint}-{digest.hexdigest()[:16]}"
+
+        def train() -> Encoder:
+            self.models.say("Tuning the encoder on what is not held out")
+            tuning = EncoderTuning(**tuned.tuning)
+            trainer = make_trainer(untuned, texts, remembering.encode(texts), histories, liked_from, tuning)
+            trainer.run(tuned.steps)
+            return trainer.encoder
+
+        vectors = JoinedEncoder([remembering, CachedEncoder(folder / key, key, train)]).encode(texts)
+        return Whitening.fit(vectors)(vectors)
+
+
+def open_study(workspace: Workspace, settings: Settings, models: Models, question: Question, seed: int) -> Study:
+    """A study of the workspace, with an encoder that is tuned anew wherever the settings name a tuned one."""
+    kind = Study if settings.encoder.tuned == OFF else TunedStudy
+    return kind(workspace, settings, models, question, seed)
