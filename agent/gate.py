@@ -115,10 +115,10 @@ def fit_gate(lists: Sequence[JudgedList], seed: int) -> Gate:
     bootstrap). A group of people has its own α if that is proven by itself; else the one of everybody, if that is
     proven and the group does not lose by it; else 0.
     """
-    everybody = _judged(_Lists.of(lists), seed)
+    everybody = _judged(JudgedLists.of(lists), seed)
     strata = {EVERYBODY: everybody}
     for name in dict.fromkeys(group_of(one.history) for one in sorted(lists, key=lambda one: one.history)):
-        group = _Lists.of([one for one in lists if group_of(one.history) == name])
+        group = JudgedLists.of([one for one in lists if group_of(one.history) == name])
         own = _judged(group, seed)
         if any(own.alpha.values()) or not any(everybody.alpha.values()):
             strata[name] = own
@@ -131,8 +131,8 @@ def fit_gate(lists: Sequence[JudgedList], seed: int) -> Gate:
 
 
 @dataclass(frozen=True)
-class _Lists:
-    """Lists side by side, padded to the longest, (n, c)."""
+class JudgedLists:
+    """Lists side by side, padded to the longest, (n, c); scores are z-scores."""
 
     retrieved: Floats
     ranked: Floats
@@ -143,6 +143,7 @@ class _Lists:
 
     @classmethod
     def of(cls, lists: Sequence[JudgedList]) -> Self:
+        """From single ones."""
         width = max((len(one.retrieved) for one in lists), default=0)
         shape = (len(lists), width)
         retrieved, ranked = np.zeros(shape, dtype=np.float32), np.zeros(shape, dtype=np.float32)
@@ -156,8 +157,9 @@ class _Lists:
     def __len__(self) -> int:
         return len(self.held_out)
 
-    def take(self, rows: NDArray[np.int64]) -> "_Lists":
-        return _Lists(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
+    def take(self, rows: NDArray[np.int64]) -> "JudgedLists":
+        """Some of them."""
+        return JudgedLists(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
 
     @property
     def kinds(self) -> tuple[str, ...]:
@@ -175,7 +177,7 @@ class _Lists:
         return ranking_metrics(hits, self.held_out, PLACES)["ndcg"]
 
 
-def _chosen(lists: _Lists) -> dict[str, float]:
+def _chosen(lists: JudgedLists) -> dict[str, float]:
     """The weights with the highest mean NDCG@10, the least of equal ones."""
     kinds = lists.kinds
     grid = GRID if len(kinds) == 1 else COARSE
@@ -183,7 +185,7 @@ def _chosen(lists: _Lists) -> dict[str, float]:
     return max(every, key=lambda alpha: (float(lists.figures(alpha).mean()), -sum(alpha.values())))
 
 
-def _judged(lists: _Lists, seed: int) -> Stratum:
+def _judged(lists: JudgedLists, seed: int) -> Stratum:
     halves = np.array_split(np.random.default_rng(seed).permutation(len(lists)), 2)
     before = lists.figures({})
     if min(len(half) for half in halves) == 0:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agent.settings import FeatureSettings, Settings
+from agent.tuned_ranker import TunedRanker, current_ranker
 from retrieval.artefacts import file_fingerprint
 from retrieval.errors import ModelError
 from retrieval.model_source import locate_model
@@ -205,10 +206,36 @@ class Models:
 
     @cached_property
     def ranker(self) -> "LMRanker":
-        """The language model as a ranker."""
-        from finetune.ranker import LMRanker
+        """The language model as a ranker: the tuned one where there is one.
 
-        return LMRanker(self.language_model)
+        Raises:
+            ModelError: the language model or the adapter cannot be loaded, or they do not belong together.
+        """
+        from finetune.adapters import load_adapter
+        from finetune.ranker import RANK, LMRanker
+
+        tuned = self.tuned_ranker
+        if tuned is None:
+            return LMRanker(self.language_model)
+        if tuned.base_fingerprint != self.language_model_fingerprint:
+            raise ModelError(
+                f"the tuned ranker in {tuned.folder} belongs to the language model {tuned.base} "
+                f"({tuned.base_fingerprint}), and the settings name {self._settings.language_model.model} "
+                f"({self.language_model_fingerprint}); tune it again: whyrec finetune ranker, or do without it: "
+                "WHYREC_RANKING__RANKER=off"
+            )
+        load_adapter(self.language_model, RANK, tuned.folder)
+        return LMRanker(self.language_model, RANK)
+
+    @cached_property
+    def tuned_ranker(self) -> TunedRanker | None:
+        """The tuned ranker that the settings name; None where there is none.
+
+        Raises:
+            ModelError: it is damaged.
+        """
+        named = self._settings.ranking.ranker
+        return None if named in (OFF, "auto") else current_ranker(Path(named).expanduser())
 
     @cached_property
     def writer(self) -> "LMWriter":

@@ -4,19 +4,22 @@ import hashlib
 import json
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from agent.evaluation.fusing import FUSED, find_fusions
+from agent.evaluation.fusing import find_fusions, fused_scorers
+from agent.evaluation.output import versions
 from agent.evaluation.study import Study
 from agent.evaluation.tuning import Tuned, tuned
 from agent.evaluation.watch import Watch
-from agent.gate import Gate, JudgedList, fit_gate
+from agent.gate import KINDS, Gate, JudgedList, JudgedLists, fit_gate
 from agent.models import Models
+from agent.settings import RANKER
+from agent.tuned_ranker import save_ranker
 from retrieval.artefacts import write_text
 from retrieval.cf.fused import Fused, Fusion
 from retrieval.cf.scorer import System, TrainingData
@@ -40,10 +43,12 @@ HALF = 0.5  # the language model's weight while training is watched
 
 @dataclass(frozen=True)
 class Plan:
-    """lists: how many are learnt from. candidates: how many of each list the model orders. every: lists between looks."""
+    """lists: how many are learnt from, ``size`` candidates each. every: how many between two looks at validation.
+
+    trials: of the scorers' parameters, where they have not been tuned yet.
+    """
 
     lists: int = 2_000
-    candidates: int = 40
     size: int = 10
     every: int = 250
     trials: int = 20
@@ -107,7 +112,7 @@ class RankerTuner:
         self._plan = plan
         self._tuning = tuning
         self._watch = watch
-        self._folder = study.workspace.root / "models" / "ranker"
+        self._folder = study.workspace.root / RANKER
         self._state = self._folder / ".unfinished"
 
     def run(self, command: str, *, resume: bool = False) -> Outcome:
@@ -128,10 +133,33 @@ class RankerTuner:
         shutil.rmtree(self._state)
         return Outcome(gate, curve, name)
 
+    def _keep(self, gate: Gate, curve: Sequence[dict[str, float]], command: str) -> str:
+        """Write the artefact."""
+        from finetune.adapters import save_adapter
+        from finetune.ranker import RANK
+
+        study, models, fusion = self._study, self._models, self.retrieval.fusion
+        base = study.settings.language_model.model
+        made = {
+            "command": command,
+            "base": base,
+            "base_fingerprint": models.language_model_fingerprint,
+            "gate": gate.to_json(),
+            "split": study.name,
+            "seed": study.seed,
+            "split_fingerprint": study.split.fingerprint,
+            "retrieval": {"strategy": fusion.strategy, **fusion.constants},
+            "plan": asdict(self._plan),
+            "tuning": asdict(self._tuning),
+            "curve": list(curve),
+            "versions": versions(),
+        }
+        return save_ranker(self._folder, lambda folder: save_adapter(models.language_model, RANK, folder, base), made)
+
     @cached_property
     def retrieval(self) -> Retrieval:
         """What finds the candidates: the best fusion on validation."""
-        names = [name for name in FUSED if self._study.name != "cold-items" or SCORERS[name].reads_text]
+        names = fused_scorers(self._study.name)
         self._watch.start("Tuning scorers", len(names) * self._plan.trials)
         winners = [tuned(self._study, name, self._plan.trials, self._watch.advance) for name in names]
         fusions = find_fusions(self._study, winners)
@@ -204,11 +232,9 @@ class RankerTuner:
 
     def _look(self, trainer: "RankerTrainer", watched: Asked, loss: float) -> dict[str, float]:
         """NDCG@10 on the watched lists: by the retriever, by the language model, and by both in equal parts."""
-        from agent.gate import _Lists
-
-        lists = _Lists.of(self.judged(watched, "validation"))
+        lists = JudgedLists.of(self.judged(watched, "validation"))
         found = {"retrieved": 0.0, "mixed": HALF, "ranked": 1.0}
-        both = {name: dict.fromkeys(("cold", "warm"), alpha) for name, alpha in found.items()}
+        both = {name: dict.fromkeys(KINDS, alpha) for name, alpha in found.items()}
         figures = {name: float(lists.figures(alpha).mean()) for name, alpha in both.items()}
         return {"lists": trainer.step * self._tuning.lists, "loss": loss, **figures}
 
@@ -220,7 +246,9 @@ class RankerTuner:
         rows = np.flatnonzero((np.diff(relevant.indptr) > 0) & (task.histories.counts > 0))
         if len(rows) > users:
             rows = np.sort(np.random.default_rng(study.seed).choice(rows, users, replace=False))
-        found = self._found(stage).top(task.histories.take(rows), self._plan.candidates, candidates=task.candidates)
+        found = self._found(stage).top(
+            task.histories.take(rows), self._study.settings.ranking.candidates, candidates=task.candidates
+        )
         there = found.columns >= 0
         columns = [one[keep] for one, keep in zip(found.columns, there, strict=True)]
         scores = [one[keep] for one, keep in zip(found.scores, there, strict=True)]
@@ -237,9 +265,7 @@ class RankerTuner:
 
     def judged(self, asked: Asked, stage: Stage) -> list[JudgedList]:
         """The language model's scores beside the retriever's, and what was to be found."""
-        from finetune.examples import HISTORY
-        from finetune.lora import RANK
-        from finetune.ranker import LMRanker
+        from finetune.ranker import RANK, LMRanker
 
         study, vectors = self._study, self._study.vectors
         task = study.task(stage)
@@ -248,7 +274,7 @@ class RankerTuner:
         requests = []
         for row, columns in zip(asked.rows, asked.columns, strict=True):
             had = liked.indices[liked.indptr[row] : liked.indptr[row + 1]]
-            told = had[telling(vectors[had], vectors[columns], HISTORY)]
+            told = had[telling(vectors[had], vectors[columns])]
             requests.append(self._request(told.tolist(), columns.tolist()))
         ranked = LMRanker(self._models.language_model, RANK).score(requests)
         warm = task.popularity > 0

@@ -10,22 +10,22 @@ import numpy as np
 
 from agent.evidence import EvidenceFinder, Taste
 from agent.explanation import Explainer, Explanation
-from agent.gate import proven_alpha
-from agent.models import Models
+from agent.gate import CLOSED, put_together
+from agent.models import OFF, Models
 from agent.person import Person, PersonReader
 from agent.request import Answer, Recommended, Request
 from agent.settings import Settings
+from agent.tuned_ranker import TunedRanker
 from retrieval.cf.fused import POOL
-from retrieval.cf.live import TEXT, LiveFusion, load_fusion
+from retrieval.cf.live import TEXT, LiveFusion, described, load_fusion
 from retrieval.contracts import RankRequest
 from retrieval.data.titles import TitleMatcher
 from retrieval.data.workspace import Workspace
 from retrieval.errors import InputError, WhyrecError, WorkspaceError, command
-from retrieval.fusion import weighted
 from retrieval.ranking import Floats, Rankings, order
 from retrieval.text.filters import Where, compile_where
 from retrieval.text.index import ItemIndex, open_index
-from retrieval.text.profile import Profile, interest_in
+from retrieval.text.profile import Profile, interest_in, telling
 from retrieval.text.retriever import TextRetriever
 from retrieval.text.tower import Tower
 
@@ -38,12 +38,23 @@ Stage = Literal["retrieve", "rank", "fuse", "explain"]
 class Recommender:
     """Answers requests from one workspace."""
 
-    def __init__(self, workspace: Workspace, settings: Settings, models: Models, live: LiveFusion | None = None):
-        """``live`` puts further scorers beside the text; `serving` gives the one that the workspace has."""
+    def __init__(
+        self,
+        workspace: Workspace,
+        settings: Settings,
+        models: Models,
+        live: LiveFusion | None = None,
+        warm: frozenset[str] | None = None,
+    ):
+        """``live`` puts further scorers beside the text; `serving` gives the one that the workspace has.
+
+        ``warm``: the items that somebody had, None for those of all events.
+        """
         self._workspace = workspace
         self._settings = settings
         self._models = models
         self._live = live
+        self._warm = warm
 
     @cached_property
     def index(self) -> ItemIndex:
@@ -123,11 +134,11 @@ class Recommender:
                 )
             with _timed(answer, "fuse"):
                 found, stages, by = self._fused(live, found, person, where, among, wanted)
-        alpha = self._alpha(request, answer)
-        if request.mode == "full" or alpha > 0:
+        alphas = self._alphas(request, live, found, person, answer)
+        if request.mode == "full" or alphas.any():
             with _timed(answer, "rank"):
-                found = self._ranked(found, person.taste, alpha, stages)
-            by = (*by, "rank") if alpha > 0 else by
+                found = self._ranked(found, person.taste, alphas, stages)
+            by = (*by, "rank") if alphas.any() else by
         best = found.row(0)[: request.k]
         explanations = self._explanations([item_id for item_id, _ in best], person.taste, request, answer)
         answer.rows = [
@@ -215,35 +226,69 @@ class Recommender:
             stages[item_id] = {**parts, "fuse": score}
         return fused, stages, tuple("retrieve" if name == TEXT else name for name in live.fusion.used)
 
-    def _alpha(self, request: Request, answer: Answer) -> float:
-        """The language model's weight: what was asked for, else what has been proven; says so where it is left out."""
-        proven = proven_alpha()
-        if request.mode == "retrieval":
-            return 0.0
-        if request.alpha is not None:
-            return request.alpha
-        if proven == 0:
-            answer.notes.append(
-                "the language model did not order this list: there is no tuned ranker, and an untuned one orders worse"
-                + (
-                    " (its scores are shown all the same)"
-                    if request.mode == "full"
-                    else " (--mode full shows its scores)"
-                )
-            )
-        return proven
+    def _alphas(
+        self, request: Request, live: LiveFusion | None, found: Rankings, person: Person, answer: Answer
+    ) -> Floats:
+        """The language model's weight for each candidate: what was asked for, else what has been proven.
 
-    def _ranked(self, found: Rankings, taste: Taste, alpha: float, stages: dict[str, dict[str, float]]) -> Rankings:
-        """Let the language model score the candidates and, where α is above 0, order them by both scores."""
+        Says so where it is left out.
+        """
+        size = int(found.lengths[0])
+        nothing = np.zeros(size, dtype=np.float32)
+        if request.mode == "retrieval":
+            return nothing
+        if request.alpha is not None:
+            return np.full(size, request.alpha, dtype=np.float32)
+        why, gate = self._why_not_ranked(request, live), CLOSED
+        if not why and self._tuned:
+            gate = self._tuned.gate
+        warm = np.array([item_id in self._known for item_id, _ in found.row(0)]) if gate.opens else nothing > 0
+        alphas = gate.alphas(warm, len(person.history))
+        if not alphas.any():
+            why = why or "its gain is not proven for such a person and such items"
+            shown = "its scores are shown all the same" if request.mode == "full" else "--mode full shows its scores"
+            answer.notes.append(f"the language model did not order this list: {why} ({shown})")
+        return alphas
+
+    def _why_not_ranked(self, request: Request, live: LiveFusion | None) -> str:
+        """Why the gate of the tuned ranker does not apply; empty where it does."""
+        tuned = self._tuned
+        if tuned is None:
+            return "there is no tuned ranker, and an untuned one orders worse"
+        if not tuned.gate.opens:
+            return "validation did not prove that it helps"
+        if request.query.strip() or (request.user is None and request.history is None):
+            return "it was proven on people with a history alone"
+        if tuned.retrieval != described(live):
+            again = command("finetune ranker", self._workspace.root)
+            return f"it was proven on candidates of other scorers than serve now; renew it: {again}"
+        return ""
+
+    @cached_property
+    def _tuned(self) -> TunedRanker | None:
+        return None if self._settings.ranking.ranker == OFF else self._models.tuned_ranker
+
+    @cached_property
+    def _known(self) -> frozenset[str]:
+        """The items that somebody had."""
+        if self._warm is not None:
+            return self._warm
+        return frozenset(self._workspace.events().select("item_id").unique().collect(engine="streaming")["item_id"])
+
+    def _ranked(self, found: Rankings, taste: Taste, alphas: Floats, stages: dict[str, dict[str, float]]) -> Rankings:
+        """Let the language model score the candidates and, where it has a weight, order them by both scores."""
         text = self._workspace.catalog.text
         ids, retrieved = zip(*found.row(0), strict=True)
-        history, texts = tuple(map(text, taste.liked)), tuple(map(text, ids))
-        scores = self._models.ranker.score([RankRequest(history, ids, texts, taste.query)])[0]
+        liked = tuple(taste.liked)
+        told = [liked[row] for row in telling(self.index.vectors(liked), self.index.vectors(ids))]
+        request = RankRequest(tuple(map(text, told)), ids, tuple(map(text, ids)), taste.query)
+        scores = self._models.ranker.score([request])[0]
         for item_id, score in zip(ids, scores.tolist(), strict=True):
             stages[item_id]["rank"] = score
-        if alpha == 0:
+        if not alphas.any():
             return found
-        fused = order([ids], [weighted(np.stack([retrieved, scores]), (1 - alpha, alpha))], len(ids), "fusion")
+        final = put_together(np.array(retrieved, dtype=np.float32), scores, alphas)
+        fused = order([ids], [final], len(ids), "fusion")
         for item_id, score in fused.row(0):
             stages[item_id]["fuse"] = score
         return fused

@@ -14,7 +14,7 @@ from retrieval.text.options import ChromaOptions
 
 _ADDRESS = re.compile(r"https?://[\w.-]+:\d{1,5}")
 
-TUNED = Path("models") / "encoder"  # in a workspace
+TUNED, RANKER = Path("models") / "encoder", Path("models") / "ranker"  # in a workspace
 
 
 class _Section(BaseModel):
@@ -110,6 +110,10 @@ class RankingSettings(_Section):
     fusion: Literal["auto", "off", "single", "weighted", "cascade", "borda", "rrf", "stacked"] = Field(
         "auto", description="how scorers are put together; auto: what whyrec tune proved best; off: text alone"
     )
+    ranker: str = Field(
+        "auto",
+        description="auto: what whyrec finetune ranker made, where its gate is open; off; or a folder of rankers",
+    )
     candidates: int = Field(40, ge=1, le=1000, description="how many retrieved items the language model scores")
 
 
@@ -169,10 +173,14 @@ def load_settings(file: Path | None) -> Settings:
         name = ".".join(str(part) for part in first["loc"])
         source = f"{file} or an environment variable WHYREC_…" if file else "an environment variable WHYREC_…"
         raise WorkspaceError(f"setting {name}, from {source}: {first['msg']}") from error
-    if file and settings.encoder.tuned == "on":
-        here = {"tuned": str(file.parent / TUNED)}
-        return settings.model_copy(update={"encoder": settings.encoder.model_copy(update=here)})
-    return settings
+    if file is None:
+        return settings
+    encoder, ranking = settings.encoder, settings.ranking
+    if encoder.tuned == "on":
+        encoder = encoder.model_copy(update={"tuned": str(file.parent / TUNED)})
+    if ranking.ranker == "auto":
+        ranking = ranking.model_copy(update={"ranker": str(file.parent / RANKER)})
+    return settings.model_copy(update={"encoder": encoder, "ranking": ranking})
 
 
 def described(settings: BaseModel, prefix: str = "") -> Iterator[tuple[str, object, str]]:

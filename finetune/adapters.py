@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 from peft import PeftConfig
@@ -71,7 +72,7 @@ def load_adapter(language_model: LanguageModel, name: str, folder: Path) -> None
         config.inference_mode = True
         learnt = load_file(folder / WEIGHTS)
         add_adapter(language_model, name, config)
-        found = set_peft_model_state_dict(language_model.model, learnt, adapter_name=name)
+        found: Any = set_peft_model_state_dict(language_model.model, learnt, adapter_name=name)
     except (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as error:
         raise ModelError(f"the adapter in {folder} cannot be read: {first_line(error)}") from error
     lost = [key for key in found.missing_keys if f".{name}." in key]

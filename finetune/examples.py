@@ -11,7 +11,7 @@ from retrieval.cf.scorer import System
 from retrieval.data.histories import Histories
 from retrieval.errors import InputError
 from retrieval.ranking import Columns, Floats
-from retrieval.text.profile import telling
+from retrieval.text.profile import TOLD, telling
 
 COLD_FROM = 5  # events that an item needs to be treated as unseen
 FOLDS = 5
@@ -21,7 +21,6 @@ SHOWN = 40  # of them are looked at when the history is chosen, as many as are r
 SKIPPED = 5  # best candidates that no hard negative comes from: what a person did not choose there, they may yet like
 HARD = 0.75  # of the negatives are candidates of the retriever
 POPULAR = 0.5  # of the lists draw their other negatives by popularity
-HISTORY = 12  # liked items in a prompt
 SHORTENED, SHORTEST = 0.5, 3  # share of the histories that are cut, and to how many items at least
 FORGOTTEN = 0.1  # of a history, by chance
 
@@ -192,6 +191,6 @@ class ListSampler:
     def _history(self, pool: Pool, rng: np.random.Generator) -> tuple[int, ...]:
         kept = pool.liked[rng.random(len(pool.liked)) >= FORGOTTEN]
         kept = kept if len(kept) else pool.liked
-        most = int(rng.integers(SHORTEST, HISTORY + 1)) if rng.random() < SHORTENED else HISTORY
+        most = int(rng.integers(SHORTEST, TOLD + 1)) if rng.random() < SHORTENED else TOLD
         rows = telling(self._vectors[kept], self._vectors[pool.candidates[:SHOWN]], most)
         return tuple(kept[rows].tolist())

@@ -18,11 +18,10 @@ from transformers.integrations import neftune_post_forward_hook
 from finetune.adapters import add_adapter, using
 from finetune.language_model import LanguageModel
 from finetune.packing import Packed, PackedBatch, batches, collate, pack
-from finetune.ranker import LMRanker, yes_or_no
+from finetune.ranker import RANK, LMRanker, yes_or_no
 from retrieval.contracts import RankRequest
 from retrieval.errors import ModelError, WorkspaceError, first_line
 
-RANK = "rank"  # the adapter's name
 MOST_TOKENS = 2048  # computed at once
 LINEAR = "q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj"
 

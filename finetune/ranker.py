@@ -13,6 +13,7 @@ from retrieval.contracts import RankRequest
 from retrieval.errors import ScoreError
 from retrieval.ranking import Floats, Rankings, order
 
+RANK = "rank"  # the name of the adapter that was tuned to rank
 MAX_TOKENS = 1536
 HISTORY = 20
 TEXT_TOKENS = 64
@@ -26,7 +27,7 @@ class LMRanker:
     """
 
     def __init__(self, language_model: LanguageModel, adapter: str | None = None):
-        """``adapter``: the name of the one that was tuned to rank; None: the model as it came."""
+        """``adapter``: the name of the one that computes along; None: the model as it came."""
         self._lm = language_model
         self._adapter = adapter
         self._direction = yes_or_no(language_model)

@@ -9,8 +9,8 @@ from tiny_language_model import save_tiny_language_model, tiny_language_model
 
 from finetune.adapters import add_adapter, load_adapter, save_adapter, using
 from finetune.language_model import load_language_model
-from finetune.lora import RANK, LoraTuning, RankerTrainer, TuningError, lora_config
-from finetune.ranker import LMRanker
+from finetune.lora import LoraTuning, RankerTrainer, TuningError, lora_config
+from finetune.ranker import RANK, LMRanker
 from retrieval.contracts import RankRequest
 from retrieval.errors import ModelError, WorkspaceError
 

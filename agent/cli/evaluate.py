@@ -18,8 +18,9 @@ from agent.cli.options import DEFAULT_WORKSPACE, FormatOption, WorkspaceOption, 
 PROVEN = 0.05
 WIDE = 80  # characters that all columns need
 SCORER_NAMES = ("popularity", "item-knn", "bias-knn", "mf", "ease", "ials", "cosine", "soft-knn", "tower", "text-ease")
-FUSION_NAMES = ("weighted", "cascade", "borda", "rrf", "stacked", "fused")  # fused: the very pipeline of recommend
-NAMES = (*SCORER_NAMES, *FUSION_NAMES)
+FUSION_NAMES = ("weighted", "cascade", "borda", "rrf", "stacked")
+SERVED_NAMES = ("fused", "ranked")  # the very pipeline of recommend, without and with the tuned ranker
+NAMES = (*SCORER_NAMES, *FUSION_NAMES, *SERVED_NAMES)
 SHOWN = (("ndcg", 10), ("recall", 10), ("mrr", 10), ("coverage", 10), ("latency-p50", 10))
 
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,9 @@ from agent.evaluation.strata import genres, item_strata, user_strata
 from agent.evaluation.study import Question, Study
 from agent.evaluation.tuning import TRIALS, Tuned, tuned
 from agent.evaluation.watch import Watch
-from agent.models import Models
-from agent.settings import Settings
+from agent.models import OFF, Models
+from agent.settings import RANKER, Settings
+from agent.tuned_ranker import TunedRanker, ranker_of_split
 from agent.tuned_study import TunedStudy, open_study
 from retrieval.artefacts import file_fingerprint, write_text
 from retrieval.cf.fused import SINGLE, STRATEGIES, Fused
@@ -33,8 +35,8 @@ from retrieval.data.workspace import Workspace
 from retrieval.errors import InputError, command
 from retrieval.text.tower import Tower
 
-SERVED = "fused"
-SYSTEMS = (*SCORERS, *STRATEGIES, SERVED)
+SERVED, RANKED = "fused", "ranked"  # the very pipeline of `whyrec recommend`, without and with the tuned ranker
+SYSTEMS = (*SCORERS, *STRATEGIES, SERVED, RANKED)
 
 
 @dataclass(frozen=True)
@@ -169,10 +171,11 @@ class SeedRun:
     def measured(self) -> list[Measured]:
         """The figures of every system that the data allow."""
         wanted = self._plan.systems or SYSTEMS
-        unserved = self._why_not_served()
-        if SERVED in wanted and unserved:
-            self._leave_out(SERVED, unserved)
-        fuses = any(name in (*STRATEGIES, SERVED) for name in wanted)
+        unserved = {name: self._why_not_served(name) for name in (SERVED, RANKED) if name in wanted}
+        for name, why in unserved.items():
+            if why:
+                self._leave_out(name, why)
+        fuses = any(name in (*STRATEGIES, SERVED, RANKED) for name in wanted)
         fused = fused_scorers(self._study.name) if fuses else ()
         winners = self._winners([name for name in SCORERS if name in wanted or name in fused])
         found = []
@@ -180,18 +183,30 @@ class SeedRun:
         for name in wanted:
             if name in SCORERS and name not in winners:
                 continue
-            if name == SERVED and unserved:
+            if unserved.get(name):
                 continue
             found.append(self._one(name, winners, around))
         return found
 
-    def _why_not_served(self) -> str:
+    def _why_not_served(self, name: str) -> str:
         """Why the pipeline of `whyrec recommend` cannot be measured; empty where it can."""
         if not self._study.has_text:
-            return f"it needs an index; run: {command('index', self._study.workspace.root)}"
+            return f"it needs an index; run: {command('index', self._root)}"
         if isinstance(self._study, TunedStudy):
             return "it asks the index, whose tuned encoder has seen what is held out; the strategies stand for it"
+        if name == RANKED and self._ranker is None:
+            again = command(f"finetune ranker --split {self._study.name} --seed {self._study.seed}", self._root)
+            return f"no ranker was tuned on this split; run: {again}"
         return ""
+
+    @property
+    def _root(self) -> Path:
+        return self._study.workspace.root
+
+    @cached_property
+    def _ranker(self) -> TunedRanker | None:
+        """The one that was tuned on this very split."""
+        return ranker_of_split(self._root / RANKER, self._study.split.fingerprint)
 
     def _winners(self, names: Sequence[str]) -> dict[str, Tuned]:
         """The tuned parameters of each scorer; those that the data do not allow are left out with a note."""
@@ -243,7 +258,8 @@ class SeedRun:
         needed = {n: winners[n].parameters for n in (winners if name not in SCORERS else [name])}
         people = study.workspace.users_path
         known = file_fingerprint([people]) if people.exists() else ""
-        state = (study.fingerprint, known, self._plan.question, self._plan.trials, needed, version("whyrec"))
+        ranker = self._ranker.version if name == RANKED and self._ranker else ""
+        state = (study.fingerprint, known, self._plan.question, self._plan.trials, needed, ranker, version("whyrec"))
         key = hashlib.sha256(repr(state).encode()).hexdigest()[:16]
         path = self._kept / f"{study.name}-{study.seed}-{name}-{key}.npz"
         constants = self._kept / f"{study.name}-{study.seed}-constants-{key}.json"
@@ -285,17 +301,17 @@ class SeedRun:
                 self._fitted[winner.scorer] = winner.fit(study, "test")
         scorers = [self._fitted[winner.scorer] for winner in chosen]
         set_to = study.settings.ranking.fusion
-        if name == SERVED and set_to == "off":
-            return Served(SERVED, study, None)
-        wanted = name if name != SERVED else self._fusions.best if set_to == "auto" else set_to
-        fusion = self._fusions.strategies[wanted]  # type: ignore[index]
-        if name != SERVED:
-            return Fused(fusion, scorers)
+        if name in STRATEGIES:
+            return Fused(self._fusions.strategies[name], scorers)
+        ranker = str(self._ranker.folder) if name == RANKED and self._ranker else OFF
+        if set_to == "off":
+            return Served(name, study, None, ranker)
+        fusion = self._fusions.strategies[self._fusions.best if set_to == "auto" else set_to]
         others = {scorer.name: scorer for scorer in scorers if scorer.name not in BY_TEXT}
         tower = next((s for s in scorers if isinstance(s, Tower) and s.name in fusion.used), None)
         items = tuple(sorted(study.workspace.catalog.ids))
         live = LiveFusion(fusion, others, items, self._fitted[TEXT].config, tower)
-        return Served(SERVED, study, live)
+        return Served(name, study, live, ranker)
 
     @staticmethod
     def _constants(fusions: Fusions) -> dict[str, Any]:

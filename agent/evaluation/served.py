@@ -5,6 +5,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from agent.evaluation.study import Study
+from agent.models import OFF, Models
 from agent.recommender import Recommender
 from agent.request import Request
 from retrieval.cf.live import LiveFusion
@@ -17,9 +18,15 @@ from retrieval.ranking import Top
 class Served(System):
     """Asks the `Recommender` user by user, with a fusion whose scorers have seen the training part alone."""
 
-    def __init__(self, name: str, study: Study, live: LiveFusion | None):
+    def __init__(self, name: str, study: Study, live: LiveFusion | None, ranker: str = OFF):
+        """``ranker``: the folder of one that was tuned on this split; without it, no language model has a say."""
         self.name = name
-        self._recommender = Recommender(study.workspace, study.settings, study.models, live)
+        ranking = study.settings.ranking.model_copy(update={"ranker": ranker})
+        settings = study.settings.model_copy(update={"ranking": ranking})
+        models = study.models if ranker == OFF else Models(settings)
+        task = study.task("test")
+        warm = frozenset(np.array(task.items, dtype=object)[task.popularity > 0].tolist())
+        self._recommender = Recommender(study.workspace, settings, models, live, warm)
 
     def top(
         self,

@@ -1,10 +1,8 @@
 """The fusion that serves: scorers trained on all events, kept in the workspace as one artefact."""
 
 import json
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,8 +12,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from retrieval.artefacts import atomic_folder, write_text
-from retrieval.cf.fused import POOL, Candidates, Fusion, Strategy
+from retrieval.cf.fused import POOL, SINGLE, Candidates, Fusion, Strategy
 from retrieval.cf.scorer import Scorer, mask
 from retrieval.cf.scorers import load_scorer, save_scorer
 from retrieval.cf.stack import Stack
@@ -25,6 +22,7 @@ from retrieval.errors import InputError, ModelError, WorkspaceError, command, fi
 from retrieval.ranking import Floats, Rankings, order, top
 from retrieval.text.scorers import SoftKnn, SoftKnnConfig
 from retrieval.text.tower import Tower, TowerConfig
+from retrieval.versions import current_version, save_version
 
 FORMAT_VERSION = 3
 TEXT = SoftKnn.name
@@ -129,35 +127,36 @@ def save_fusion(
     towers = [scorer for scorer in scorers if isinstance(scorer, Tower)]
     if not text:
         raise ValueError(f"a fusion that serves needs {TEXT}")
-    version = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
-    with atomic_folder(folder / version) as work:
+    stack = fusions["stacked"].stack if "stacked" in fusions else None
+
+    def write(work: Path) -> None:
         for scorer in scorers:
             if scorer.name not in BY_TEXT:
                 save_scorer(scorer, work)
         for tower in towers:
             save_file(dict(tower.learnt()), work / "tower.safetensors")
-        stack = fusions["stacked"].stack if "stacked" in fusions else None
         if stack is not None:
             stack.save(work / "stack.skops")
-        config = {
-            "kind": "fusion",
-            "format_version": FORMAT_VERSION,
-            "catalog": catalog_fingerprint,
-            "events": events_fingerprint,
-            "space": space,
-            "best": best,
-            "fusions": {name: _described(fusion) for name, fusion in fusions.items()},
-            "likes": _described(likes) if likes else None,
-            "text": text[0].to_json(),
-            "tower": towers[0].config.to_json() if towers else None,
-            **made,
-        }
-        (work / "config.json").write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
-        (work / "README.md").write_text(_CARD.format(command=made.get("command", "whyrec tune")), encoding="utf-8")
-    write_text(folder / "current", version + "\n")
-    for old in sorted(path for path in folder.iterdir() if path.is_dir() and path.name < version)[:-1]:
-        shutil.rmtree(old)  # the one before stays, for whoever has just opened it
-    return version
+
+    config = {
+        "kind": "fusion",
+        "format_version": FORMAT_VERSION,
+        "catalog": catalog_fingerprint,
+        "events": events_fingerprint,
+        "space": space,
+        "best": best,
+        "fusions": {name: _described(fusion) for name, fusion in fusions.items()},
+        "likes": _described(likes) if likes else None,
+        "text": text[0].to_json(),
+        "tower": towers[0].config.to_json() if towers else None,
+        **made,
+    }
+    return save_version(folder, write, config, _CARD.format(command=made.get("command", "whyrec tune")))
+
+
+def described(live: LiveFusion | None) -> dict[str, Any]:
+    """What finds and orders candidates, as plain data, to know it again; without a fusion it is the text alone."""
+    return {"strategy": live.fusion.strategy, **live.fusion.constants} if live else {"strategy": SINGLE, TEXT: 1.0}
 
 
 def _described(fusion: Fusion) -> dict[str, Any]:
@@ -174,12 +173,13 @@ def load_fusion(root: Path, wanted: str, items: Sequence[str], catalog_fingerpri
         ModelError: it is missing, damaged or of a newer format.
     """
     folder = root / "models" / "fusion"
-    if not (folder / "current").is_file():
+    current = current_version(folder)
+    if current is None:
         if wanted == "auto":
             return None
         raise ModelError(f"there is no fusion to serve by {wanted!r}; make it with: {command('tune', root)}")
     try:
-        version = folder / (folder / "current").read_text(encoding="utf-8").strip()
+        version = folder / current
         config = json.loads((version / "config.json").read_text(encoding="utf-8"))
         if config["format_version"] > FORMAT_VERSION:
             raise ModelError(f"{version} has a newer format; update whyrec, or run: {command('tune', root)}")

@@ -11,6 +11,7 @@ from retrieval.ranking import Floats
 
 MAX_QUERIES = 16
 SHARPNESS = 6.0
+TOLD = 12  # liked items that a language model is told of
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,7 @@ def interest_in(vectors: Floats, sharpness: float = SHARPNESS) -> Interest:
     return Interest(np.stack(medoids), vectors, sharpness)
 
 
-def telling(liked: Floats, candidates: Floats, most: int, sharpness: float = 3 * SHARPNESS) -> NDArray[np.int64]:
+def telling(liked: Floats, candidates: Floats, most: int = TOLD, sharpness: float = 3 * SHARPNESS) -> NDArray[np.int64]:
     """Which liked items (h, d) say most about candidates (c, d): rows of at most ``most``, the most telling one last.
 
     Each candidate shares one vote among the liked items, ``softmax(β cos)``; items with equal votes keep their order.

@@ -1,15 +1,13 @@
 """The tuned encoder of a workspace as an artefact: layers that take the place of an encoder's own."""
 
 import json
-import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from retrieval.artefacts import atomic_folder, write_text
 from retrieval.errors import ModelError, first_line
+from retrieval.versions import current_version, save_version
 
 FORMAT_VERSION = 1
 LAYERS = "layers.safetensors"
@@ -43,18 +41,9 @@ def save_tuned(folder: Path, write: Callable[[Path], None], made: Mapping[str, A
 
     ``write`` is given the file for the layers. ``made`` goes into config.json; it has ``base``, ``steps``, ``tuning``.
     """
-    version = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
-    with atomic_folder(folder / version) as work:
-        write(work / LAYERS)
-        config = {"kind": "encoder", "format_version": FORMAT_VERSION, **made}
-        (work / "config.json").write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
-        card = _CARD.format(command=made.get("command", "whyrec finetune encoder"), layers=LAYERS)
-        (work / "README.md").write_text(card, encoding="utf-8")
-    write_text(folder / "current", version + "\n")
-    versions = (path for path in folder.iterdir() if path.is_dir() and path.name[0] != "." and path.name < version)
-    for old in sorted(versions)[:-1]:
-        shutil.rmtree(old)  # the one before stays, for whoever has just opened it
-    return version
+    config = {"kind": "encoder", "format_version": FORMAT_VERSION, **made}
+    card = _CARD.format(command=made.get("command", "whyrec finetune encoder"), layers=LAYERS)
+    return save_version(folder, lambda work: write(work / LAYERS), config, card)
 
 
 def current_tuned(folder: Path, base: str) -> TunedEncoder:
@@ -64,10 +53,10 @@ def current_tuned(folder: Path, base: str) -> TunedEncoder:
         ModelError: there is none, it is damaged or of a newer format, or it belongs to another encoder than ``base``.
     """
     again = "make one with: whyrec finetune encoder, or do without it: WHYREC_ENCODER__TUNED=off"
-    if not (folder / "current").is_file():
+    version = current_version(folder)
+    if version is None:
         raise ModelError(f"{folder} has no tuned encoder; {again}")
     try:
-        version = (folder / "current").read_text(encoding="utf-8").strip()
         config = json.loads((folder / version / "config.json").read_text(encoding="utf-8"))
         if config["format_version"] > FORMAT_VERSION:
             raise ModelError(f"the tuned encoder in {folder} is of a newer whyrec; update it, or {again}")

@@ -1,0 +1,44 @@
+"""Artefacts that are made again and again: a folder for each version, and a file that names the current one."""
+
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from retrieval.artefacts import atomic_folder, write_text
+
+CURRENT = "current"
+
+
+def save_version(
+    folder: Path, write: Callable[[Path], None], config: Mapping[str, Any], card: str, *, keep: bool = False
+) -> str:
+    """Write a new version below ``folder`` and make it the current one; its name.
+
+    ``write`` is given the folder to fill; ``config`` becomes config.json and ``card`` README.md. The version before
+    stays, for whoever has just opened it; older ones are removed unless they are to ``keep``.
+    """
+    version = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
+    with atomic_folder(folder / version) as work:
+        write(work)
+        (work / "config.json").write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
+        (work / "README.md").write_text(card, encoding="utf-8")
+    write_text(folder / CURRENT, version + "\n")
+    for old in [] if keep else [name for name in version_names(folder) if name < version][:-1]:
+        shutil.rmtree(folder / old)
+    return version
+
+
+def version_names(folder: Path) -> list[str]:
+    """All versions below ``folder``, oldest first."""
+    if not folder.is_dir():
+        return []
+    return sorted(path.name for path in folder.iterdir() if path.is_dir() and path.name[0] != ".")
+
+
+def current_version(folder: Path) -> str | None:
+    """The name of the current version, None where none was made."""
+    path = folder / CURRENT
+    return path.read_text(encoding="utf-8", errors="replace").strip() if path.is_file() else None
