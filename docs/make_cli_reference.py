@@ -24,6 +24,7 @@ def reference() -> str:
     names = [[], *([command.name or command.callback.__name__] for command in app.registered_commands)]
     for group in app.registered_groups:
         below = group.typer_instance.registered_commands
+        names += [[group.name]] if group.typer_instance.info.invoke_without_command else []
         names += [[group.name, command.name or command.callback.__name__] for command in below]
     sections = [HEAD]
     for name in names:

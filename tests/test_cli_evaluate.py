@@ -81,7 +81,7 @@ def test_what_is_left_out_is_a_note_and_no_traceback(folder):
     result = whyrec("evaluate", "--trials", "1", "--users", "10", "-w", "ws", cwd=folder)
     assert result.returncode == 0, result.stderr
     notes = [line for line in result.stderr.splitlines() if line.startswith("note: ")]
-    assert [note.split()[1] for note in notes] == ["fused", "cosine", "soft-knn", "tower", "text-ease"]
+    assert [note.split()[1] for note in notes] == ["fused", "ranked", "cosine", "soft-knn", "tower", "text-ease"]
     assert all("whyrec index" in note for note in notes)
     assert "Traceback" not in result.stderr
     assert_plain(result.stdout + result.stderr)

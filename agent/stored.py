@@ -1,0 +1,110 @@
+"""What was trained in a workspace: its versions, which of them serve, and switching between them."""
+
+import json
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from retrieval.artefacts import write_text
+from retrieval.data.workspace import Workspace
+from retrieval.errors import InputError, ModelError, first_line
+from retrieval.versions import CURRENT, current_version, version_names
+
+KINDS = ("fusion", "encoder", "ranker")
+
+
+@dataclass(frozen=True)
+class Stored:
+    """One version of an artefact. live: whether it is the current one of its kind. size: bytes on disk."""
+
+    kind: str
+    version: str
+    live: bool
+    size: int
+    says: str
+    command: str
+    folder: Path
+
+
+def stored_models(workspace: Workspace) -> list[Stored]:
+    """All of them, by kind, the oldest first.
+
+    Raises:
+        ModelError: a description cannot be read.
+    """
+    return list(_stored(workspace.root / "models"))
+
+
+def _stored(models: Path) -> Iterator[Stored]:
+    for kind in KINDS:
+        live = current_version(models / kind)
+        for version in version_names(models / kind):
+            folder = models / kind / version
+            try:
+                config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+                says = _SAYS[kind](config)
+                command = str(config.get("command", ""))
+            except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+                raise ModelError(f"{folder} cannot be read ({first_line(error)}); delete it") from error
+            size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+            yield Stored(kind, version, version == live, size, says, command, folder)
+
+
+def _fusion(config: Mapping[str, Any]) -> str:
+    found, best = config["validation"]["ndcg@10"], config["best"]
+    return f"{best}: NDCG@10 {found[best]:.3f} on validation ({config['validation']['split']})"
+
+
+def _encoder(config: Mapping[str, Any]) -> str:
+    draws = config["validation"]["ndcg@10"]
+    before, after = (sum(draw[name] for draw in draws) / len(draws) for name in ("before", "after"))
+    return f"NDCG@10 {before:.3f} to {after:.3f} on validation ({config['validation']['split']})"
+
+
+def _ranker(config: Mapping[str, Any]) -> str:
+    everybody = config["gate"]["everybody"]
+    weights = [alpha for stratum in config["gate"].values() for alpha in stratum["alpha"].values()]
+    say = f"α up to {max(weights):g}" if any(weights) else "gate closed"
+    return (
+        f"{say}: NDCG@10 {everybody['before']:.3f} to {everybody['after']:.3f} on validation "
+        f"({config['split']}, seed {config['seed']})"
+    )
+
+
+_SAYS: dict[str, Callable[[Mapping[str, Any]], str]] = {"fusion": _fusion, "encoder": _encoder, "ranker": _ranker}
+
+
+def use_model(workspace: Workspace, version: str) -> Stored:
+    """Let a version serve.
+
+    Raises:
+        InputError: there is none of this name.
+    """
+    found = _named(workspace, version)
+    write_text(found.folder.parent / CURRENT, found.version + "\n")
+    return found
+
+
+def remove_model(workspace: Workspace, version: str) -> Stored:
+    """Delete a version, which must not be live.
+
+    Raises:
+        InputError: there is none of this name, or it is the one that serves.
+    """
+    found = _named(workspace, version)
+    if found.live:
+        raise InputError(f"the {found.kind} {found.version} serves now; let another one serve before it is removed")
+    shutil.rmtree(found.folder)
+    return found
+
+
+def _named(workspace: Workspace, version: str) -> Stored:
+    """The version whose name begins so."""
+    found = [one for one in stored_models(workspace) if one.version.startswith(version)]
+    exact = [one for one in found if one.version == version]
+    if len(exact or found) != 1 or not version:
+        what = "several versions begin" if len(found) > 1 and version else "no version begins"
+        raise InputError(f"{what} with {version!r}; whyrec models lists them")
+    return (exact or found)[0]

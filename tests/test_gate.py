@@ -1,0 +1,104 @@
+"""The gate of the language model: open where validation proves a gain, closed everywhere else."""
+
+import numpy as np
+import pytest
+
+from agent.gate import CLOSED, EVERYBODY, Gate, JudgedList, fit_gate, group_of, put_together
+from retrieval.errors import ModelError
+
+CANDIDATES = 20
+
+
+def lists(count, good, seed=0, history=50, warm=False, retriever=0.5):
+    """Lists in which the language model's scores say so much about what is relevant, and the retriever's so much."""
+    rng = np.random.default_rng(seed)
+    found = []
+    for _ in range(count):
+        relevant = np.zeros(CANDIDATES, dtype=bool)
+        relevant[rng.choice(CANDIDATES, 3, replace=False)] = True
+        retrieved, ranked = (
+            (power * relevant + rng.normal(0, 1, CANDIDATES)).astype(np.float32) for power in (retriever, good)
+        )
+        found.append(JudgedList(retrieved, ranked, relevant, 4, np.full(CANDIDATES, warm), history))
+    return found
+
+
+def alpha(gate, history=50, warm=False):
+    return gate.alphas(np.array([warm]), history)[0]
+
+
+def test_a_closed_gate_gives_the_language_model_no_say():
+    assert not CLOSED.opens
+    assert CLOSED.alphas(np.array([True, False]), 7).tolist() == [0, 0]
+
+
+def test_what_helps_is_let_through_and_what_does_not_is_not():
+    assert alpha(fit_gate(lists(300, good=1.5), 0)) > 0.3
+    for good in (0.0, -1.0):
+        gate = fit_gate(lists(300, good), 0)
+        assert not gate.opens
+        assert alpha(gate) == 0
+
+
+def test_a_gain_on_few_lists_is_not_proven():
+    assert not fit_gate(lists(6, good=1.0), 0).opens
+    assert not fit_gate(lists(1, good=5.0), 0).opens
+    assert not fit_gate([], 0).opens
+
+
+def test_noise_rarely_gets_through():
+    opened = [fit_gate(lists(100, good=0.0, seed=seed), seed).opens for seed in range(20)]
+    assert sum(opened) <= 2
+
+
+def test_groups_of_people_have_weights_of_their_own():
+    mixed = lists(300, good=2.0, history=10) + lists(300, good=-2.0, seed=1, history=500, retriever=1.5)
+    gate = fit_gate(mixed, 0)
+    assert alpha(gate, history=10) > 0.3
+    assert alpha(gate, history=500) == 0
+    assert alpha(gate, history=50) == 0  # nobody like that was judged
+    assert gate.strata[EVERYBODY].lists == 600
+
+
+def test_a_small_group_shares_the_weight_of_everybody_unless_it_loses_by_it():
+    many = lists(400, good=2.0, history=50)
+    gate = fit_gate(many + lists(12, good=2.0, seed=2, history=10), 0)
+    assert alpha(gate, history=10) > 0
+    gate = fit_gate(many + lists(12, good=-3.0, seed=2, history=10, retriever=3.0), 0)
+    assert alpha(gate, history=10) == 0
+
+
+def test_cold_and_warm_items_have_weights_of_their_own():
+    rng = np.random.default_rng(0)
+    mixed = []
+    for one in lists(500, good=0.0):
+        warm = rng.random(CANDIDATES) < 0.5
+        ranked = np.where(warm, rng.normal(0, 1, CANDIDATES), one.ranked + 2.5 * one.relevant).astype(np.float32)
+        mixed.append(JudgedList(one.retrieved, ranked, one.relevant, 4, warm, 50))
+    gate = fit_gate(mixed, 0)
+    assert alpha(gate, warm=False) > alpha(gate, warm=True)
+
+
+def test_scores_are_put_together_on_one_scale():
+    retrieved, ranked = np.array([3.0, 2.0, 1.0], dtype=np.float32), np.array([0.0, 500.0, 1000.0], dtype=np.float32)
+    assert put_together(retrieved, ranked, np.zeros(3)).argsort().tolist() == [2, 1, 0]
+    assert put_together(retrieved, ranked, np.ones(3)).argsort().tolist() == [0, 1, 2]
+    np.testing.assert_allclose(put_together(retrieved, ranked, np.full(3, 0.5)), 0, atol=1e-6)
+
+
+def test_a_gate_is_the_same_when_it_is_read():
+    gate = fit_gate(lists(100, good=2.0), 0)
+    assert Gate.from_json(gate.to_json()) == gate
+
+
+@pytest.mark.parametrize("values", [None, [], {"everybody": {"alpha": 1}}, {"everybody": 3}])
+def test_a_damaged_gate_is_refused(values):
+    with pytest.raises(ModelError, match="gate of the ranker cannot be read"):
+        Gate.from_json(values)
+
+
+@pytest.mark.parametrize(
+    ("events", "group"), [(0, "history=0-20"), (20, "history=0-20"), (21, "history=21-100"), (101, "history=101+")]
+)
+def test_groups_are_by_the_length_of_the_history(events, group):
+    assert group_of(events) == group

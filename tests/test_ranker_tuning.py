@@ -1,0 +1,258 @@
+"""From events to a tuned ranker that serves: what is kept, what is refused, and that it can be interrupted."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from evaluation_world import SETTINGS, Notebook
+from evaluation_world import events as small_events
+from evaluation_world import items as small_items
+from tiny_encoder import save_tiny_encoder
+from tiny_language_model import save_tiny_language_model
+from typer.testing import CliRunner
+
+from agent.cli.app import app
+from agent.evaluation import fusing
+from agent.evaluation.study import Question, Study
+from agent.models import Models
+from agent.ranker_tuning import Plan, RankerTuner
+from agent.settings import EncoderSettings, FeatureSettings, LanguageModelSettings
+from agent.tuned_ranker import current_ranker, ranker_of_split
+from finetune.lora import LoraTuning
+from retrieval.data.readers import Table
+from retrieval.data.workspace import Workspace, create_workspace
+from retrieval.errors import InputError, ModelError
+from retrieval.text import encoder as encoder_module
+
+QUICK = LoraTuning(rank=4, rate=3e-3, lists=2)
+PLAN = Plan(lists=12, size=4, every=6, trials=1)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _exact():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(encoder_module, "computes_bfloat16", lambda: False)
+        patch.setattr(fusing, "TRIALS", 8)
+        yield
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """A tiny encoder and a tiny language model. Read only."""
+    root = tmp_path_factory.mktemp("models")
+    encoder = save_tiny_encoder(root / "encoder", small_items()["about"].to_list())
+    return encoder, save_tiny_language_model(root / "language")
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory, folders):
+    """An indexed workspace. Read only."""
+    root = tmp_path_factory.mktemp("world") / "ws"
+    create_workspace(root, Table(small_items().lazy(), "items"), Table(small_events().lazy(), "events"), noun="story")
+    assert whyrec("index", "-w", root, **environment(folders)).exit_code == 0
+    return root
+
+
+@pytest.fixture
+def root(world, tmp_path):
+    shutil.copytree(world, tmp_path / "ws")
+    return tmp_path / "ws"
+
+
+def environment(folders):
+    encoder, language = folders
+    return {
+        "WHYREC_ENCODER__MODEL": str(encoder),
+        "WHYREC_FEATURES__MODEL": "off",
+        "WHYREC_LANGUAGE_MODEL__MODEL": str(language),
+        "WHYREC_LANGUAGE_MODEL__PRECISION": "float32",
+        "WHYREC_DEVICE": "cpu",
+    }
+
+
+def whyrec(*arguments, **variables):
+    return CliRunner(env=variables).invoke(app, [str(one) for one in arguments])
+
+
+def tuner_of(root, folders, watch=None, split="cold-items", plan=PLAN, tuning=QUICK):
+    encoder, language = folders
+    changes = {
+        "device": "cpu",
+        "encoder": EncoderSettings(model=str(encoder)),
+        "features": FeatureSettings(model="off"),
+        "language_model": LanguageModelSettings(model=str(language), precision="float32"),
+    }
+    settings = SETTINGS.model_copy(update=changes)
+    models = Models(settings)
+    study = Study(Workspace(root), settings, models, Question(split), 0)
+    return RankerTuner(study, models, plan, tuning, watch or Notebook())
+
+
+@pytest.fixture(scope="module")
+def tuned(world, folders, tmp_path_factory):
+    """A workspace in which a ranker was tuned by the command, and what it said. Read only."""
+    root = tmp_path_factory.mktemp("tuned") / "ws"
+    shutil.copytree(world, root)
+    words = ("finetune", "ranker", "--split", "cold-items", "--lists", "12", "--trials", "1", "--format", "json")
+    return root, whyrec(*words, "-w", root, **environment(folders))
+
+
+def test_the_command_shows_what_validation_proved(tuned):
+    root, result = tuned
+    assert result.exit_code == 0, result.output
+    rows = json.loads(result.stdout)
+    assert rows[0]["people"] == "everybody"
+    assert rows[0]["lists"] == sum(row["lists"] for row in rows[1:]) > 10
+    ranker = current_ranker(root / "models" / "ranker")
+    assert rows[0]["retrieved"] == round(ranker.gate.strata["everybody"].before, 4)
+    config = json.loads((ranker.folder / "config.json").read_text())
+    assert [one["lists"] for one in config["curve"]] == [0, 12]
+    assert config["split"] == "cold-items"
+    assert config["retrieval"]["strategy"]
+    assert not (root / "models" / "ranker" / ".unfinished").exists()
+
+
+def test_the_tuned_ranker_is_listed_and_serves(tuned, folders):
+    root, _ = tuned
+    listed = json.loads(whyrec("models", "-w", root, "--format", "json").stdout)
+    assert [(one["kind"], one["live"]) for one in listed] == [("ranker", True)]
+    assert "cold-items" in listed[0]["says"]
+    with_it, without = (
+        whyrec("recommend", "user-01", "--mode", "full", "-f", "json", "-w", root, **environment(folders) | extra)
+        for extra in ({}, {"WHYREC_RANKING__RANKER": "off"})
+    )
+    assert with_it.exit_code == without.exit_code == 0, with_it.output + without.output
+    scores = [{row["item_id"]: row["stages"]["rank"] for row in json.loads(one.stdout)} for one in (with_it, without)]
+    assert scores[0].keys() == scores[1].keys()
+    assert scores[0] != scores[1]
+
+
+def opened(root, alpha, **changes):
+    """Give the current ranker a gate by hand."""
+    folder = current_ranker(root / "models" / "ranker").folder
+    config = json.loads((folder / "config.json").read_text())
+    for stratum in config["gate"].values():
+        stratum["alpha"] = {"cold": alpha, "warm": alpha}
+    (folder / "config.json").write_text(json.dumps(config | changes))
+    return config
+
+
+def evaluated(root, folders, *systems, users=12):
+    words = ("evaluate", "--split", "cold-items", "--trials", "1", "--users", users, "--systems", ",".join(systems))
+    result = whyrec(*words, "--format", "json", "-w", root, **environment(folders))
+    assert result.exit_code == 0, result.output
+    rows = json.loads(result.stdout)
+    return {(row["system"], row["metric"], row["k"]): row["mean"] for row in rows if row["stratum"] == "all"}
+
+
+def test_a_closed_gate_changes_nothing_and_an_open_one_does(tuned, folders, tmp_path):
+    shutil.copytree(tuned[0], tmp_path / "ws")
+    root = tmp_path / "ws"
+    opened(root, 0.0)
+    found = evaluated(root, folders, "fused", "ranked")
+    for metric in ("ndcg", "recall", "mrr"):
+        assert found["fused", metric, 10] == found["ranked", metric, 10]
+    opened(root, 1.0)
+    again = evaluated(root, folders, "fused", "ranked")
+    assert again["fused", "ndcg", 10] == found["fused", "ndcg", 10]
+    assert again["ranked", "mrr", 20] != again["fused", "mrr", 20]
+
+
+def test_a_ranker_is_measured_on_its_own_split_alone(tuned, folders):
+    root, _ = tuned
+    result = whyrec("evaluate", "--split", "temporal", "--systems", "ranked", "-w", root, **environment(folders))
+    assert result.exit_code == 1
+    assert "finetune ranker --split temporal" in result.stderr.replace("\n", " ")
+    assert ranker_of_split(root / "models" / "ranker", "another") is None
+
+
+def test_the_gate_holds_for_whom_and_what_it_was_proven_on(tuned, folders, tmp_path):
+    shutil.copytree(tuned[0], tmp_path / "ws")
+    root = tmp_path / "ws"
+    opened(root, 0.7, retrieval={"strategy": "single", "soft-knn": 1.0})
+    served = whyrec("recommend", "user-01", "-f", "json", "-w", root, **environment(folders))
+    assert served.exit_code == 0, served.output
+    assert all("rank" in row["by"] for row in json.loads(served.stdout))
+    likes = whyrec("recommend", "--like", "Space Tale 01", "-w", root, **environment(folders))
+    assert "people with a history alone" in likes.stderr.replace("\n", " ")
+    opened(root, 0.7, retrieval={"strategy": "rrf"})
+    other = whyrec("recommend", "user-01", "-f", "json", "-w", root, **environment(folders))
+    assert "candidates of other scorers" in other.stderr.replace("\n", " ")
+    assert all("rank" not in row["by"] for row in json.loads(other.stdout))
+
+
+def test_a_ranker_of_another_language_model_is_refused_with_both_names(tuned, folders, tmp_path):
+    shutil.copytree(tuned[0], tmp_path / "ws")
+    config = opened(tmp_path / "ws", 0.5, base_fingerprint="0" * 16, base="somebody/else")
+    result = whyrec("recommend", "user-01", "--mode", "full", "-w", tmp_path / "ws", **environment(folders))
+    assert result.exit_code == 1
+    said = result.stderr.replace("\n", " ")
+    assert "somebody/else" in said
+    assert config["base"] in said
+
+
+def test_a_damaged_ranker_is_named(tuned, folders, tmp_path):
+    shutil.copytree(tuned[0], tmp_path / "ws")
+    ranker = current_ranker(tmp_path / "ws" / "models" / "ranker")
+    (ranker.folder / "config.json").write_text("{}")
+    with pytest.raises(ModelError, match="cannot be read"):
+        current_ranker(tmp_path / "ws" / "models" / "ranker")
+    result = whyrec("recommend", "user-01", "-w", tmp_path / "ws", **environment(folders))
+    assert result.exit_code == 1
+    assert "Traceback" not in result.output
+
+
+class Interrupting(Notebook):
+    """Presses Ctrl-C after so many steps of training."""
+
+    def __init__(self, steps):
+        super().__init__()
+        self.left = steps
+
+    def advance(self, steps=1):
+        super().advance(steps)
+        if self.labels[-1] == "Tuning the language model":
+            self.left -= steps
+            if self.left < 0:
+                raise KeyboardInterrupt
+
+
+def test_an_interrupted_tuning_goes_on_to_the_same_end(root, folders, tmp_path):
+    shutil.copytree(root, tmp_path / "other")
+    whole = tuner_of(root, folders).run("whyrec finetune ranker")
+    with pytest.raises(KeyboardInterrupt):
+        tuner_of(tmp_path / "other", folders, Interrupting(4)).run("whyrec finetune ranker")
+    again = tuner_of(tmp_path / "other", folders).run("whyrec finetune ranker", resume=True)
+    assert again.curve[1:] == whole.curve[1:]
+    assert np.isnan(again.curve[0]["loss"])
+    assert again.gate == whole.gate
+
+
+def test_only_what_fits_is_resumed(root, folders):
+    with pytest.raises(InputError, match="no interrupted tuning"):
+        tuner_of(root, folders).run("whyrec finetune ranker", resume=True)
+    with pytest.raises(KeyboardInterrupt):
+        tuner_of(root, folders, Interrupting(1)).run("whyrec finetune ranker")
+    other = LoraTuning(rank=4, rate=1e-3, lists=2)
+    with pytest.raises(InputError, match="have changed since"):
+        tuner_of(root, folders, tuning=other).run("whyrec finetune ranker", resume=True)
+
+
+def test_warm_items_are_learnt_from_where_the_split_has_them(root, folders):
+    outcome = tuner_of(root, folders, split="leave-last").run("whyrec finetune ranker --split leave-last")
+    assert outcome.gate.strata["everybody"].lists > 20
+
+
+def test_versions_are_listed_chosen_and_removed(root, folders):
+    first = tuner_of(root, folders).run("whyrec finetune ranker").version
+    second = tuner_of(root, folders).run("whyrec finetune ranker").version
+    table = whyrec("models", "-w", root)
+    assert first in table.stdout
+    assert second in table.stdout
+    assert "serves now" in whyrec("models", "remove", second, "-w", root).stderr
+    assert whyrec("models", "use", first, "-w", root).exit_code == 0
+    assert current_ranker(root / "models" / "ranker").version == first
+    assert whyrec("models", "remove", second, "-w", root).exit_code == 0
+    assert second not in whyrec("models", "-w", root).stdout
+    assert whyrec("models", "use", "2000", "-w", root).exit_code == 1
