@@ -5,7 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
-from evaluation_world import SETTINGS, Notebook
+from evaluation_world import SETTINGS, Notebook, quickly
 from evaluation_world import events as small_events
 from evaluation_world import items as small_items
 from tiny_encoder import save_tiny_encoder
@@ -13,7 +13,6 @@ from tiny_language_model import save_tiny_language_model
 from typer.testing import CliRunner
 
 from agent.cli.app import app
-from agent.evaluation import fusing
 from agent.evaluation.study import Question, Study
 from agent.models import Models
 from agent.ranker_tuning import Plan, RankerTuner
@@ -31,9 +30,8 @@ PLAN = Plan(lists=12, size=4, every=6, trials=1)
 
 @pytest.fixture(scope="module", autouse=True)
 def _exact():
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, quickly():
         patch.setattr(encoder_module, "computes_bfloat16", lambda: False)
-        patch.setattr(fusing, "TRIALS", 8)
         yield
 
 
