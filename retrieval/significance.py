@@ -83,6 +83,18 @@ def compare(ours: Figures, others: Sequence[Figures], seed: int, resamples: int 
     return found
 
 
+def reality_check(gains: Figures, seed: int, resamples: int = RESAMPLES) -> float:
+    """The p-value of the best of several systems that are alike: that none of them gains anything over a benchmark.
+
+    ``gains`` (n, s): each user's gain by each system, without NaN. It is the share of resamples in which the highest
+    mean, each around its own, reaches the highest mean found (White 2000), at least 1/resamples; systems that move
+    together count almost as one, which a correction for their number would not allow for.
+    """
+    means = gains.mean(axis=0)
+    around = bootstrap_means(gains, seed, resamples) - means
+    return float(max(np.mean(around.max(axis=1) >= means.max()), 1 / resamples))
+
+
 def holm(p_values: Sequence[float]) -> list[float]:
     """p-values corrected for being several (Holm 1979), in the order given; NaN is no comparison and stays NaN."""
     known = [index for index, p in enumerate(p_values) if not np.isnan(p)]

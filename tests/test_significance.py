@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from retrieval.significance import CHUNK, Difference, bootstrap_means, compare, holm, interval
+from retrieval.significance import CHUNK, Difference, bootstrap_means, compare, holm, interval, reality_check
 
 p_values = st.lists(st.floats(0, 1), max_size=8)
 
@@ -217,3 +217,16 @@ def test_holm_rejects_what_the_step_down_procedure_rejects(values, level):
 def test_a_comparison_that_says_nothing_does_not_change_what_holm_says_of_the_others():
     first, last = holm([nan, 0.01, 0.02]), holm([0.01, 0.02, nan])
     assert first[1:] == last[:2]
+
+
+def test_the_best_of_several_must_be_better_than_chance_makes_the_best():
+    rng = np.random.default_rng(0)
+    p_values = [reality_check(rng.normal(0, 1, (60, 5)), seed, 1_000) for seed in range(200)]
+    assert 0.02 < np.mean(np.array(p_values) < 0.05) < 0.1
+    one = rng.normal(0, 1, (200, 1))
+    gains = one - one.mean() + 0.13  # about 1.8 standard errors: proven for one system, not for the best of many
+    alike = np.repeat(gains, 5, axis=1)
+    noise = rng.normal(0, 1, (200, 40))
+    others = np.hstack([gains, noise - noise.mean(axis=0)])
+    assert reality_check(alike, 0) == reality_check(gains, 0) < 0.05 < reality_check(others, 0)
+    assert reality_check(gains + 1, 0) == 1e-4
