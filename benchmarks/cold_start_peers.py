@@ -4,9 +4,10 @@
 
 MovieLens-small, split cold-items, seeds 0 to 2, liked = 4 or more, only the held-out items ranked. Vectors of
 all-MiniLM-L6-v2 in plain Chroma, asked with the mean of what somebody liked; LightFM on genres, decades and words of
-titles (WARP); EASE with the texts as further users; and whyrec's scorers of text with their default constants. The
-constants of LightFM and EASE are the best of a few on the validation part of seed 0. `whyrec evaluate` measures whyrec
-with tuned constants (`movielens-small-cold-items.json`).
+titles (WARP); EASE with the texts as further users; and whyrec's scorers of text with their default constants, on the
+vectors that `whyrec index` makes (those of all-MiniLM-L6-v2 and its fifth layer, whitened). The constants of LightFM
+and EASE are the best of a few on the validation part of seed 0. `whyrec evaluate` measures whyrec with tuned constants
+(`movielens-small-cold-items.json`).
 """
 
 import argparse
@@ -131,8 +132,9 @@ def main() -> None:
         create_workspace(root, *movielens_small(), skip_invalid=True)
     workspace = Workspace(root)
     ids = sorted(workspace.catalog.ids)
-    raw = Models(load_settings(None)).encoder.encode([workspace.catalog.text(item_id) for item_id in ids])
-    white, facts = Whitening.fit(raw)(raw), Facts.of(workspace.catalog, ids)
+    texts, models = [workspace.catalog.text(item_id) for item_id in ids], Models(load_settings(None))
+    raw, layered = models.query_encoder.encode(texts), models.encoder.encode(texts)
+    white, facts = Whitening.fit(layered)(layered), Facts.of(workspace.catalog, ids)
     events, features = workspace.events().collect(), tags(workspace.catalog, ids)
     splits = [make_split("cold-items", events, seed, workspace.times) for seed in SEEDS]
     validation = splits[0].task("validation", ids)
