@@ -20,7 +20,7 @@ from finetune.language_model import LanguageModel
 from finetune.packing import Packed, PackedBatch, batches, collate, pack
 from finetune.ranker import RANK, LMRanker, yes_or_no
 from retrieval.contracts import RankRequest
-from retrieval.errors import ModelError, WorkspaceError, first_line
+from retrieval.errors import InputError, ModelError, WorkspaceError, first_line
 
 MOST_TOKENS = 2048  # computed at once
 LINEAR = "q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj"
@@ -67,6 +67,7 @@ class RankerTrainer:
         """``draw`` gives the list of a number; ``steps``: as many as there will be, which the rate depends on.
 
         Raises:
+            InputError: there are more processes than lists in a step.
             ModelError: the model has no layers of a known kind.
         """
         self.step = 0
@@ -78,6 +79,8 @@ class RankerTrainer:
         torch.manual_seed(tuning.seed)
         add_adapter(language_model, RANK, lora_config(language_model, tuning))
         self._accelerator = Accelerator(cpu=language_model.device.type == "cpu")
+        if tuning.lists < self._accelerator.num_processes:
+            raise InputError(f"{self._accelerator.num_processes} processes cannot share {tuning.lists} lists a step")
         with using(language_model, RANK):
             self._learnt = {n: p for n, p in language_model.model.named_parameters() if p.requires_grad}
             self._scorer: nn.Module = self._accelerator.prepare_model(_Scorer(language_model))
@@ -158,6 +161,11 @@ class RankerTrainer:
             return self._tuning.rate * (self.step + 1) / warm
         return self._tuning.rate * 0.5 * (1 + math.cos(math.pi * (self.step - warm) / max(1, self.steps - warm)))
 
+    @property
+    def is_first(self) -> bool:
+        """Whether this process is the one that writes."""
+        return bool(self._accelerator.is_main_process)
+
     def adapter(self) -> dict[str, torch.Tensor]:
         """What was learnt, by name."""
         return {name: value.detach().float().cpu().clone() for name, value in self._learnt.items()}
@@ -175,7 +183,7 @@ class RankerTrainer:
             arrays[f"value {name}"] = value.detach().clone()
             moments = self._optimizer.state[value]
             arrays |= {f"{key} {name}": moments[key].clone() for key in ("exp_avg", "exp_avg_sq", "step")}
-        if self._accelerator.is_main_process:
+        if self.is_first:
             work = path.with_name(f".{path.name}.part")
             save_file(arrays, work)
             work.replace(path)

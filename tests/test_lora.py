@@ -1,10 +1,15 @@
 """Training adapters: what is learnt, that packing changes nothing, and that an interruption changes nothing."""
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from tiny_language_model import save_tiny_language_model, tiny_language_model
 
 from finetune.adapters import add_adapter, load_adapter, save_adapter, using
@@ -172,3 +177,21 @@ def test_a_model_without_known_layers_is_refused(language_model):
     config = lora_config(language_model, replace(TUNING, share=0.1))
     with pytest.raises(ModelError, match="cannot be tuned"):
         add_adapter(language_model, RANK, config)
+
+
+def test_two_processes_learn_what_one_does(tmp_path):
+    model = save_tiny_language_model(tmp_path / "model")
+    script = [sys.executable, Path(__file__).with_name("train_together.py"), model]
+    alone, together = tmp_path / "alone", tmp_path / "together"
+    subprocess.run([*script, alone, "1"], check=True, timeout=300)
+    port = str(20_000 + os.getpid() % 20_000)
+    shared = os.environ | {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": "1"}
+    both = [
+        subprocess.Popen([*script, together, "2"], env=shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)})
+        for rank in range(2)
+    ]
+    assert [one.wait(timeout=300) for one in both] == [0, 0]
+    ours, theirs = load_file(alone), load_file(together)
+    assert ours.keys() == theirs.keys()
+    for name, value in ours.items():
+        torch.testing.assert_close(theirs[name], value, atol=1e-5, rtol=1e-3)
