@@ -38,7 +38,7 @@ class LoraTuning:
 
     rank: int = 16
     alpha: int = 32
-    dropout: float = 0.05
+    dropout: float = 0.0
     share: float = 0.5
     rate: float = 3e-4
     warmup: float = 0.05
