@@ -210,7 +210,7 @@ class RankerTuner:
         curve: list[dict[str, float]] = json.loads(log.read_text(encoding="utf-8")) if log.is_file() else []
         watched = self._asked("validation", WATCHED)
         if not curve:
-            curve.append(self._look(trainer, watched, float("nan")))
+            curve.append(self._look(trainer, watched))
         every = max(1, self._plan.every // self._tuning.lists)
         losses: list[float] = []
         self._watch.start("Tuning the language model", trainer.steps)
@@ -219,7 +219,7 @@ class RankerTuner:
             until = min(every - trainer.step % every, KEPT)
             losses.append(trainer.run(until, lambda _: self._watch.advance()))
             if trainer.step % every == 0 or trainer.step == trainer.steps:
-                curve.append(self._look(trainer, watched, float(np.mean(losses))))
+                curve.append(self._look(trainer, watched) | {"loss": float(np.mean(losses))})
                 self._watch.note("  ".join(f"{name} {value:.4g}" for name, value in curve[-1].items()))
                 losses = []
                 if curve[-1]["mixed"] >= max(one["mixed"] for one in curve):
@@ -230,13 +230,13 @@ class RankerTuner:
             trainer.put(load_file(best))
         return curve
 
-    def _look(self, trainer: "RankerTrainer", watched: Asked, loss: float) -> dict[str, float]:
+    def _look(self, trainer: "RankerTrainer", watched: Asked) -> dict[str, float]:
         """NDCG@10 on the watched lists: by the retriever, by the language model, and by both in equal parts."""
         lists = JudgedLists.of(self.judged(watched, "validation"))
         found = {"retrieved": 0.0, "mixed": HALF, "ranked": 1.0}
         both = {name: dict.fromkeys(KINDS, alpha) for name, alpha in found.items()}
         figures = {name: float(lists.figures(alpha).mean()) for name, alpha in both.items()}
-        return {"lists": trainer.step * self._tuning.lists, "loss": loss, **figures}
+        return {"lists": trainer.step * self._tuning.lists, **figures}
 
     def _asked(self, stage: Stage, users: int) -> Asked:
         """Lists of candidates for at most so many users who have something to be found."""
