@@ -1,6 +1,5 @@
 """Tune the sentence encoder on what people like together, if held-out items prove that it helps."""
 
-import hashlib
 import json
 import shutil
 from collections.abc import Sequence
@@ -20,11 +19,12 @@ from agent.evaluation.tuning import PLACES, mean_ndcg
 from agent.evaluation.watch import Watch
 from agent.models import Models
 from agent.settings import TUNED, Settings
+from agent.unfinished import UNFINISHED, begin
 from retrieval.artefacts import write_text
 from retrieval.cf.scorer import TrainingData
 from retrieval.data.histories import Histories
 from retrieval.data.workspace import Workspace
-from retrieval.errors import InputError, WorkspaceError, first_line
+from retrieval.errors import WorkspaceError, first_line
 from retrieval.ranking import Floats
 from retrieval.text.text_ease import TextEase, TextEaseConfig
 from retrieval.text.tuned import save_tuned
@@ -76,7 +76,7 @@ class EncoderTuner:
         self._study = Study(workspace, settings, self._models, Question("cold-items"), seed)
         self._liked_from = settings.events.liked_from
         self._folder = workspace.root / TUNED
-        self._state = self._folder / ".unfinished"
+        self._state = self._folder / UNFINISHED
         self._seed = seed
         self._watch = watch
 
@@ -90,7 +90,7 @@ class EncoderTuner:
             WorkspaceError: what an interrupted run left cannot be read.
         """
         draws = self._study.validations
-        self._prepare(resume)
+        self._begin(resume)
         figures = np.array([self._figures(place, draw) for place, draw in enumerate(draws)])  # (p, 1 + rounds)
         judged, low = judge(figures)
         steps = ROUND * (1 + int(figures[:, 1:].mean(axis=0).argmax()))
@@ -112,26 +112,14 @@ class EncoderTuner:
     def _untuned(self) -> Floats:
         return self._models.remembering_encoder(self._study.workspace.root).encode(self._texts)
 
-    def _prepare(self, resume: bool) -> None:
-        """Begin anew, or make sure that what an interrupted run left is of the same data."""
+    def _begin(self, resume: bool) -> None:
         parts = (
             self._study.split.fingerprint,
             self._study.workspace.catalog_fingerprint,
             self._models.encoder_fingerprint,
             (self._tuning, self._liked_from, ROUND, ROUNDS, version("whyrec")),
         )
-        key = hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
-        path = self._state / "key"
-        if resume:
-            if not path.is_file():
-                raise InputError("there is no interrupted tuning to resume; tune without --resume")
-            if path.read_text(encoding="utf-8") != key:
-                raise InputError("items, events or settings have changed since; tune again without --resume")
-            return
-        if self._state.exists():
-            shutil.rmtree(self._state)
-        self._state.mkdir(parents=True)
-        write_text(path, key)
+        begin(self._state, parts, resume=resume)
 
     def _figures(self, place: int, draw: Study) -> list[float]:
         """NDCG@10 before tuning and after each round."""

@@ -1,6 +1,5 @@
 """Tune the language model to rank what the scorers find, and measure on validation where it may have a say."""
 
-import hashlib
 import json
 import shutil
 from collections.abc import Sequence
@@ -20,6 +19,7 @@ from agent.gate import KINDS, Gate, JudgedList, JudgedLists, fit_gate
 from agent.models import Models
 from agent.settings import RANKER
 from agent.tuned_ranker import save_ranker
+from agent.unfinished import UNFINISHED, begin
 from retrieval.artefacts import write_text
 from retrieval.cf.fused import Fused, Fusion
 from retrieval.cf.scorer import System, TrainingData
@@ -27,7 +27,6 @@ from retrieval.cf.scorers import SCORERS
 from retrieval.contracts import RankRequest
 from retrieval.data.histories import Histories
 from retrieval.data.splits import Stage
-from retrieval.errors import InputError
 from retrieval.metrics import find_hits
 from retrieval.ranking import Columns, Floats
 from retrieval.text.profile import telling
@@ -113,7 +112,7 @@ class RankerTuner:
         self._tuning = tuning
         self._watch = watch
         self._folder = study.workspace.root / RANKER
-        self._state = self._folder / ".unfinished"
+        self._state = self._folder / UNFINISHED
 
     def run(self, command: str, *, resume: bool = False) -> Outcome:
         """Tune, judge and keep the ranker; its gate may be closed.
@@ -124,7 +123,7 @@ class RankerTuner:
             ModelError: the language model cannot be loaded or tuned, or training fails.
             WorkspaceError: what an interrupted run left cannot be read.
         """
-        self._prepare(resume)
+        self._begin(resume)
         trainer = self._trainer()
         curve = self._train(trainer)
         self._watch.start("Judging on validation", JUDGED)
@@ -287,19 +286,7 @@ class RankerTuner:
             self._watch.advance()
         return lists
 
-    def _prepare(self, resume: bool) -> None:
-        """Begin anew, or make sure that what an interrupted run left is of the same data."""
+    def _begin(self, resume: bool) -> None:
         models, study = self._models, self._study
         parts = (study.fingerprint, models.language_model_fingerprint, self._plan, self._tuning, version("whyrec"))
-        key = hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
-        path = self._state / "key"
-        if resume:
-            if not path.is_file():
-                raise InputError("there is no interrupted tuning to resume; tune without --resume")
-            if path.read_text(encoding="utf-8") != key:
-                raise InputError("items, events or settings have changed since; tune again without --resume")
-            return
-        if self._state.exists():
-            shutil.rmtree(self._state)
-        self._state.mkdir(parents=True)
-        write_text(path, key)
+        begin(self._state, parts, resume=resume)

@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from scipy.sparse import csr_array, diags_array
 from torch import nn
 from torch.nn import functional
 
-from retrieval.errors import InputError, ModelError, WorkspaceError, first_line
+from finetune.checkpoints import load_checkpoint, save_checkpoint
+from retrieval.errors import InputError, ModelError
 from retrieval.precision import computes_bfloat16
 from retrieval.ranking import Floats
 from retrieval.text.encoder import SentenceEncoder
@@ -170,15 +170,8 @@ class EncoderTrainer:
         save_file({name: value.detach().float().cpu().contiguous() for name, value in self._learnt.items()}, path)
 
     def save(self, path: Path) -> None:
-        """Write all that is needed to go on, so that the file is there whole or not at all."""
-        arrays = {"step": torch.tensor([self.step])}
-        for name, value in self._learnt.items():
-            arrays[f"layer {name}"] = value.detach().clone()
-            moments = self._optimizer.state[value]
-            arrays |= {f"{key} {name}": moments[key].clone() for key in ("exp_avg", "exp_avg_sq", "step")}
-        work = path.with_name(f".{path.name}.part")
-        save_file(arrays, work)
-        work.replace(path)
+        """Write all that is needed to go on."""
+        save_checkpoint(path, self.step, self._learnt, self._optimizer)
 
     def restore(self, path: Path) -> None:
         """Go on from what `save` wrote.
@@ -186,18 +179,7 @@ class EncoderTrainer:
         Raises:
             WorkspaceError: it cannot be read, or is of another encoder.
         """
-        try:
-            arrays = load_file(path)
-            self.step = int(arrays["step"][0])
-            with torch.no_grad():
-                for name, value in self._learnt.items():
-                    value.copy_(arrays[f"layer {name}"])
-                    moments = {key: arrays[f"{key} {name}"] for key in ("exp_avg", "exp_avg_sq", "step")}
-                    self._optimizer.state[value] = {
-                        key: moment if key == "step" else moment.to(value.device) for key, moment in moments.items()
-                    }
-        except (OSError, KeyError, RuntimeError, SafetensorError) as error:
-            raise WorkspaceError(f"{path} cannot be read ({first_line(error)}); tune again without --resume") from error
+        self.step = load_checkpoint(path, self._learnt, self._optimizer)
 
 
 def last_layers(model: nn.Module, count: int) -> dict[str, nn.Parameter]:

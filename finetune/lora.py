@@ -9,18 +9,17 @@ from pathlib import Path
 import torch
 from accelerate import Accelerator
 from peft import LoraConfig
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn import functional
 from transformers.integrations import neftune_post_forward_hook
 
 from finetune.adapters import add_adapter, using
+from finetune.checkpoints import load_checkpoint, save_checkpoint
 from finetune.language_model import LanguageModel
 from finetune.packing import Packed, PackedBatch, batches, collate, pack
 from finetune.ranker import RANK, LMRanker, yes_or_no
 from retrieval.contracts import RankRequest
-from retrieval.errors import InputError, ModelError, WorkspaceError, first_line
+from retrieval.errors import InputError, ModelError
 
 MOST_TOKENS = 2048  # computed at once
 LINEAR = "q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj"
@@ -177,16 +176,9 @@ class RankerTrainer:
                 value.copy_(adapter[name])
 
     def save(self, path: Path) -> None:
-        """Write all that is needed to go on, so that the file is there whole or not at all."""
-        arrays: dict[str, torch.Tensor] = {"step": torch.tensor([self.step])}
-        for name, value in self._learnt.items():
-            arrays[f"value {name}"] = value.detach().clone()
-            moments = self._optimizer.state[value]
-            arrays |= {f"{key} {name}": moments[key].clone() for key in ("exp_avg", "exp_avg_sq", "step")}
+        """Write all that is needed to go on."""
         if self.is_first:
-            work = path.with_name(f".{path.name}.part")
-            save_file(arrays, work)
-            work.replace(path)
+            save_checkpoint(path, self.step, self._learnt, self._optimizer)
         self._accelerator.wait_for_everyone()
 
     def restore(self, path: Path) -> None:
@@ -195,17 +187,7 @@ class RankerTrainer:
         Raises:
             WorkspaceError: it cannot be read, or is of another model.
         """
-        try:
-            arrays = load_file(path)
-            self.step = int(arrays["step"][0])
-            self.put({name: arrays[f"value {name}"] for name in self._learnt})
-            for name, value in self._learnt.items():
-                moments = {key: arrays[f"{key} {name}"] for key in ("exp_avg", "exp_avg_sq", "step")}
-                self._optimizer.state[value] = {
-                    key: moment if key == "step" else moment.to(value.device) for key, moment in moments.items()
-                }
-        except (OSError, KeyError, RuntimeError, SafetensorError) as error:
-            raise WorkspaceError(f"{path} cannot be read ({first_line(error)}); tune again without --resume") from error
+        self.step = load_checkpoint(path, self._learnt, self._optimizer)
 
 
 class _Scorer(nn.Module):
