@@ -2,11 +2,11 @@
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from importlib.metadata import version
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
@@ -20,7 +20,6 @@ from agent.models import Models
 from agent.settings import RANKER
 from agent.tuned_ranker import save_ranker
 from agent.unfinished import UNFINISHED, begin
-from retrieval.artefacts import write_text
 from retrieval.cf.fused import Fused, Fusion
 from retrieval.cf.scorer import System, TrainingData
 from retrieval.cf.scorers import SCORERS
@@ -99,6 +98,18 @@ class Retrieval:
         return Fused(self.fusion, [kind.fit(data, config) for kind, config in zip(kinds, configs, strict=True)])
 
 
+@dataclass(frozen=True)
+class _Seen:
+    """What was seen while training: figures on the watched lists, and the losses since the last of them."""
+
+    curve: list[dict[str, float]]
+    losses: list[float]
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        return cls(**json.loads(text))
+
+
 class RankerTuner:
     """Learns from training events, watches and judges on validation, and leaves the test alone.
 
@@ -127,7 +138,7 @@ class RankerTuner:
         trainer = self._trainer()
         curve = self._train(trainer)
         self._watch.start("Judging on validation", JUDGED)
-        gate = fit_gate(self.judged(self._asked("validation", JUDGED), "validation"), self._study.seed)
+        gate = fit_gate(self.judged(self._asked("validation", judging=True), "validation"), self._study.seed)
         name = self._keep(gate, curve, command)
         shutil.rmtree(self._state)
         return Outcome(gate, curve, name)
@@ -196,38 +207,39 @@ class RankerTuner:
             return self._request(one.history, one.candidates)
 
         steps = -(-self._plan.lists // self._tuning.lists)
-        trainer = RankerTrainer(self._models.language_model, draw, steps, self._tuning)
-        if (self._state / "trainer.safetensors").is_file():
-            trainer.restore(self._state / "trainer.safetensors")
-        return trainer
+        return RankerTrainer(self._models.language_model, draw, steps, self._tuning)
 
     def _train(self, trainer: "RankerTrainer") -> list[dict[str, float]]:
         """Train to the end; the trainer then has the adapter that was best on the lists that were watched."""
         from safetensors.torch import load_file, save_file
 
-        best, log = self._state / "best.safetensors", self._state / "log.json"
-        curve: list[dict[str, float]] = json.loads(log.read_text(encoding="utf-8")) if log.is_file() else []
-        watched = self._asked("validation", WATCHED)
-        if not curve:
-            curve.append(self._look(trainer, watched))
+        best, checkpoint = self._state / "best.safetensors", self._state / "trainer.safetensors"
+        watched = self._asked("validation", judging=False)
+        seen = _Seen.from_json(trainer.restore(checkpoint)) if checkpoint.is_file() else _Seen([], [])
+        if not seen.curve:
+            seen.curve.append(self._look(trainer, watched))
         every = max(1, self._plan.every // self._tuning.lists)
-        losses: list[float] = []
         self._watch.start("Tuning the language model", trainer.steps)
         self._watch.advance(trainer.step)
         while trainer.step < trainer.steps:
-            until = min(every - trainer.step % every, KEPT)
-            losses.append(trainer.run(until, lambda _: self._watch.advance()))
+            trainer.run(min(every - trainer.step % every, KEPT), self._told(seen))
             if trainer.step % every == 0 or trainer.step == trainer.steps:
-                curve.append(self._look(trainer, watched) | {"loss": float(np.mean(losses))})
-                self._watch.note("  ".join(f"{name} {value:.4g}" for name, value in curve[-1].items()))
-                losses = []
-                if curve[-1]["mixed"] >= max(one["mixed"] for one in curve):
+                seen.curve.append(self._look(trainer, watched) | {"loss": float(np.mean(seen.losses))})
+                self._watch.note("  ".join(f"{name} {value:.4g}" for name, value in seen.curve[-1].items()))
+                seen.losses.clear()
+                if seen.curve[-1]["mixed"] >= max(one["mixed"] for one in seen.curve):
                     save_file(trainer.adapter(), best)
-            trainer.save(self._state / "trainer.safetensors")
-            write_text(log, json.dumps(curve))
+            trainer.save(checkpoint, json.dumps(asdict(seen)))
         if best.is_file():
             trainer.put(load_file(best))
-        return curve
+        return seen.curve
+
+    def _told(self, seen: "_Seen") -> Callable[[float], None]:
+        def told(loss: float) -> None:
+            seen.losses.append(loss)
+            self._watch.advance()
+
+        return told
 
     def _look(self, trainer: "RankerTrainer", watched: Asked) -> dict[str, float]:
         """NDCG@10 on the watched lists: by the retriever, by the language model, and by both in equal parts."""
@@ -237,14 +249,15 @@ class RankerTuner:
         figures = {name: float(lists.figures(alpha).mean()) for name, alpha in both.items()}
         return {"lists": trainer.step * self._tuning.lists, **figures}
 
-    def _asked(self, stage: Stage, users: int) -> Asked:
-        """Lists of candidates for at most so many users who have something to be found."""
+    def _asked(self, stage: Stage, *, judging: bool) -> Asked:
+        """Lists of candidates for users who have something to be found: some to watch, and others to judge by."""
         study = self._study
         task = study.task(stage)
         relevant = study.relevant(task)
         rows = np.flatnonzero((np.diff(relevant.indptr) > 0) & (task.histories.counts > 0))
-        if len(rows) > users:
-            rows = np.sort(np.random.default_rng(study.seed).choice(rows, users, replace=False))
+        drawn = np.random.default_rng(study.seed).permutation(rows)
+        cut = min(WATCHED, len(drawn) // 2)
+        rows = np.sort(drawn[cut : cut + JUDGED] if judging else drawn[:cut])
         found = self._found(stage).top(
             task.histories.take(rows), self._study.settings.ranking.candidates, candidates=task.candidates
         )

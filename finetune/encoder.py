@@ -179,7 +179,7 @@ class EncoderTrainer:
         Raises:
             WorkspaceError: it cannot be read, or is of another encoder.
         """
-        self.step = load_checkpoint(path, self._learnt, self._optimizer)
+        self.step, _ = load_checkpoint(path, self._learnt, self._optimizer)
 
 
 def last_layers(model: nn.Module, count: int) -> dict[str, nn.Parameter]:

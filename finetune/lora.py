@@ -175,19 +175,20 @@ class RankerTrainer:
             for name, value in self._learnt.items():
                 value.copy_(adapter[name])
 
-    def save(self, path: Path) -> None:
-        """Write all that is needed to go on."""
+    def save(self, path: Path, notes: str = "") -> None:
+        """Write all that is needed to go on, and ``notes``."""
         if self.is_first:
-            save_checkpoint(path, self.step, self._learnt, self._optimizer)
+            save_checkpoint(path, self.step, self._learnt, self._optimizer, notes)
         self._accelerator.wait_for_everyone()
 
-    def restore(self, path: Path) -> None:
-        """Go on from what `save` wrote.
+    def restore(self, path: Path) -> str:
+        """Go on from what `save` wrote; the notes.
 
         Raises:
             WorkspaceError: it cannot be read, or is of another model.
         """
-        self.step = load_checkpoint(path, self._learnt, self._optimizer)
+        self.step, notes = load_checkpoint(path, self._learnt, self._optimizer)
+        return notes
 
 
 class _Scorer(nn.Module):
