@@ -79,8 +79,9 @@ def test_every_split_measures_every_system_and_what_serves_is_what_was_chosen(wo
     watch = Notebook()
     wanted = () if split in ("temporal", "cold-items") else (*FUSED, *STRATEGIES, "fused")
     report = evaluate(world, split, watch, users=20, systems=wanted)
-    assert systems(report) == list(wanted or SYSTEMS)
-    assert watch.notes == report["meta"]["notes"] == []
+    assert systems(report) == list(wanted or (name for name in SYSTEMS if name != "ranked"))
+    assert watch.notes == report["meta"]["notes"]
+    assert [note.partition(": ")[0] for note in watch.notes] == ([] if wanted else ["ranked is left out"])
     assert watch.steps == watch.totals
     assert json.loads(as_text(report)) == report
     chosen = report["meta"]["parameters"]["0"]["fused"]
@@ -172,12 +173,12 @@ def test_unknown_systems_and_references_are_refused_at_once(world, plan, message
 def test_what_the_data_do_not_allow_is_left_out_with_a_note(no_text):
     watch = Notebook()
     report = evaluate(no_text, "leave-last", watch, users=10)
-    left_out = ("fused", "bias-knn", "cosine", "soft-knn", "tower", "text-ease")
+    left_out = ("fused", "ranked", "bias-knn", "cosine", "soft-knn", "tower", "text-ease")
     assert set(systems(report)) == set(SYSTEMS) - set(left_out)
     assert [note.partition(" is left out: ")[0] for note in report["meta"]["notes"]] == list(left_out)
     assert watch.notes == report["meta"]["notes"]
-    assert "all have the same value" in watch.notes[1]
-    assert all("whyrec index" in note for note in (watch.notes[0], *watch.notes[2:]))
+    assert "all have the same value" in watch.notes[2]
+    assert all("whyrec index" in note for note in (*watch.notes[:2], *watch.notes[3:]))
 
 
 @pytest.mark.parametrize(

@@ -187,7 +187,7 @@ def test_a_full_disk_stops_the_index_in_one_line_and_it_can_be_completed(tmp_pat
     run(tmp_path / "ws", "init", "--items", str(items))
 
     def little_space():
-        resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (600_000, 600_000))
 
     arguments = [*COMMAND, "index", "-w", str(tmp_path / "ws")]
     stopped = subprocess.run(arguments, capture_output=True, text=True, check=False, preexec_fn=little_space)
