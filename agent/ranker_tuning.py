@@ -21,11 +21,10 @@ from agent.settings import RANKER
 from agent.tuned_ranker import save_ranker
 from agent.unfinished import UNFINISHED, begin
 from retrieval.cf.fused import Fused, Fusion
-from retrieval.cf.scorer import System, TrainingData
+from retrieval.cf.scorer import System
 from retrieval.cf.scorers import SCORERS
 from retrieval.contracts import RankRequest
 from retrieval.data.histories import Histories
-from retrieval.data.splits import Stage
 from retrieval.metrics import find_hits
 from retrieval.ranking import Columns, Floats
 from retrieval.text.profile import telling
@@ -54,7 +53,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Asked:
-    """Validation or test lists: each user's row in the task, the candidates found (c,) best first, and their scores."""
+    """Validation lists: each user's row in the task, the candidates found (c,) best first, and their scores."""
 
     rows: list[int]
     columns: list[Columns]
@@ -84,15 +83,8 @@ class Retrieval:
         self.fusion = replace(fusion, scorers=names)
 
     def fit(self, histories: Histories) -> System:
-        """The fused scorers, trained on these histories."""
+        """The fused scorers, trained on these histories, which are of the validation stage's training part."""
         data = replace(self._study.training_data("validation"), histories=histories)
-        return self._with(data)
-
-    def fit_stage(self, stage: Stage) -> System:
-        """The same, trained on what may be seen in a stage."""
-        return self._with(self._study.training_data(stage))
-
-    def _with(self, data: TrainingData) -> System:
         kinds = [SCORERS[winner.scorer] for winner in self._winners]
         configs = [kind.config_type.from_json(w.parameters) for kind, w in zip(kinds, self._winners, strict=True)]
         return Fused(self.fusion, [kind.fit(data, config) for kind, config in zip(kinds, configs, strict=True)])
@@ -138,7 +130,7 @@ class RankerTuner:
         trainer = self._trainer()
         curve = self._train(trainer)
         self._watch.start("Judging on validation", JUDGED)
-        gate = fit_gate(self.judged(self._asked("validation", judging=True), "validation"), self._study.seed)
+        gate = fit_gate(self.judged(self._asked(judging=True)), self._study.seed)
         name = self._keep(gate, curve, command)
         shutil.rmtree(self._state)
         return Outcome(gate, curve, name)
@@ -214,7 +206,7 @@ class RankerTuner:
         from safetensors.torch import load_file, save_file
 
         best, checkpoint = self._state / "best.safetensors", self._state / "trainer.safetensors"
-        watched = self._asked("validation", judging=False)
+        watched = self._asked(judging=False)
         seen = _Seen.from_json(trainer.restore(checkpoint)) if checkpoint.is_file() else _Seen([], [])
         if not seen.curve:
             seen.curve.append(self._look(trainer, watched))
@@ -243,22 +235,22 @@ class RankerTuner:
 
     def _look(self, trainer: "RankerTrainer", watched: Asked) -> dict[str, float]:
         """NDCG@10 on the watched lists: by the retriever, by the language model, and by both in equal parts."""
-        lists = JudgedLists.of(self.judged(watched, "validation"))
+        lists = JudgedLists.of(self.judged(watched))
         found = {"retrieved": 0.0, "mixed": HALF, "ranked": 1.0}
         both = {name: dict.fromkeys(KINDS, alpha) for name, alpha in found.items()}
         figures = {name: float(lists.figures(alpha).mean()) for name, alpha in both.items()}
         return {"lists": trainer.step * self._tuning.lists, **figures}
 
-    def _asked(self, stage: Stage, *, judging: bool) -> Asked:
+    def _asked(self, *, judging: bool) -> Asked:
         """Lists of candidates for users who have something to be found: some to watch, and others to judge by."""
         study = self._study
-        task = study.task(stage)
+        task = study.task("validation")
         relevant = study.relevant(task)
         rows = np.flatnonzero((np.diff(relevant.indptr) > 0) & (task.histories.counts > 0))
         drawn = np.random.default_rng(study.seed).permutation(rows)
         cut = min(WATCHED, len(drawn) // 2)
         rows = np.sort(drawn[cut : cut + JUDGED] if judging else drawn[:cut])
-        found = self._found(stage).top(
+        found = self._retriever.top(
             task.histories.take(rows), self._study.settings.ranking.candidates, candidates=task.candidates
         )
         there = found.columns >= 0
@@ -266,21 +258,16 @@ class RankerTuner:
         scores = [one[keep] for one, keep in zip(found.scores, there, strict=True)]
         return Asked(rows.tolist(), columns, scores)
 
-    def _found(self, stage: Stage) -> System:
-        if stage not in self._retrievers:
-            self._retrievers[stage] = self.retrieval.fit_stage(stage)
-        return self._retrievers[stage]
-
     @cached_property
-    def _retrievers(self) -> dict[Stage, System]:
-        return {}
+    def _retriever(self) -> System:
+        return self.retrieval.fit(self._study.task("validation").train)
 
-    def judged(self, asked: Asked, stage: Stage) -> list[JudgedList]:
+    def judged(self, asked: Asked) -> list[JudgedList]:
         """The language model's scores beside the retriever's, and what was to be found."""
         from finetune.ranker import RANK, LMRanker
 
         study, vectors = self._study, self._study.vectors
-        task = study.task(stage)
+        task = study.task("validation")
         relevant = study.relevant(task)
         liked = task.histories.positives(study.settings.events.liked_from)
         requests = []

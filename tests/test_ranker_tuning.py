@@ -136,6 +136,15 @@ def opened(root, alpha, **changes):
     return config
 
 
+def test_a_gate_proven_on_other_candidates_is_named_in_the_report(tuned, folders, tmp_path):
+    shutil.copytree(tuned[0], tmp_path / "ws")
+    opened(tmp_path / "ws", 1.0, retrieval={"strategy": "rrf"})
+    words = ("evaluate", "--split", "cold-items", "--trials", "1", "--users", "12", "--systems", "fused,ranked")
+    result = whyrec(*words, "-w", tmp_path / "ws", **environment(folders))
+    assert result.exit_code == 0, result.output
+    assert "ranked is the same as fused" in result.stderr.replace("\n", " ")
+
+
 def evaluated(root, folders, *systems, users=12):
     words = ("evaluate", "--split", "cold-items", "--trials", "1", "--users", users, "--systems", ",".join(systems))
     result = whyrec(*words, "--format", "json", "-w", root, **environment(folders))

@@ -28,7 +28,7 @@ from agent.tuned_ranker import TunedRanker, ranker_of_split
 from agent.tuned_study import TunedStudy, open_study
 from retrieval.artefacts import file_fingerprint, write_text
 from retrieval.cf.fused import SINGLE, STRATEGIES, Fused
-from retrieval.cf.live import BY_TEXT, TEXT, LiveFusion
+from retrieval.cf.live import BY_TEXT, TEXT, LiveFusion, described
 from retrieval.cf.scorer import Scorer, System
 from retrieval.cf.scorers import SCORERS
 from retrieval.data.workspace import Workspace
@@ -234,7 +234,9 @@ class SeedRun:
     def _leave_out(self, name: str, why: str) -> None:
         if name in self._plan.systems:
             raise InputError(f"{name} cannot be measured: {why}")
-        message = f"{name} is left out: {why}"
+        self._note(f"{name} is left out: {why}")
+
+    def _note(self, message: str) -> None:
         if message not in self._account.notes:
             self._account.notes.append(message)
             self._watch.note(message)
@@ -311,6 +313,11 @@ class SeedRun:
         tower = next((s for s in scorers if isinstance(s, Tower) and s.name in fusion.used), None)
         items = tuple(sorted(study.workspace.catalog.ids))
         live = LiveFusion(fusion, others, items, self._fitted[TEXT].config, tower)
+        if name == RANKED and self._ranker and self._ranker.retrieval != described(live):
+            self._note(
+                "ranked is the same as fused: the gate was proven on candidates of other scorers; tune the ranker with "
+                f"--trials {self._plan.trials}"
+            )
         return Served(name, study, live, ranker)
 
     @staticmethod
