@@ -194,6 +194,11 @@ class Models:
             say=self.say,
         )
 
+    @property
+    def language_model_name(self) -> str:
+        """What the settings call it."""
+        return self._settings.language_model.model
+
     @cached_property
     def language_model_fingerprint(self) -> str:
         """16 hexadecimal digits of the language model's files.

@@ -67,10 +67,8 @@ def _ranker(config: Mapping[str, Any]) -> str:
     everybody = config["gate"]["everybody"]
     weights = [alpha for stratum in config["gate"].values() for alpha in stratum["alpha"].values()]
     say = f"α up to {max(weights):g}" if any(weights) else "gate closed"
-    return (
-        f"{say}: NDCG@10 {everybody['before']:.3f} to {everybody['after']:.3f} on validation "
-        f"({config['split']}, seed {config['seed']})"
-    )
+    splits = ", ".join(f"{one['split']}, seed {one['seed']}" for one in config["learnt_from"])
+    return f"{say}: NDCG@10 {everybody['before']:.3f} to {everybody['after']:.3f} on validation ({splits})"
 
 
 _SAYS: dict[str, Callable[[Mapping[str, Any]], str]] = {"fusion": _fusion, "encoder": _encoder, "ranker": _ranker}

@@ -24,7 +24,8 @@ open.
 class TunedRanker:
     """folder: with the adapter. base, base_fingerprint: the language model it belongs to.
 
-    split: fingerprint of the split it was tuned and judged on. retrieval: what the gate was proven on (`describe`).
+    learnt_from: for each split it was tuned and judged on the fingerprints of its items and of itself. retrieval: what
+    the gate was proven on (`described`).
     """
 
     version: str
@@ -32,8 +33,15 @@ class TunedRanker:
     base: str
     base_fingerprint: str
     gate: Gate
-    split: str
+    learnt_from: tuple[tuple[str, str], ...]
     retrieval: Mapping[str, Any]
+
+    def may_be_measured(self, items: str, split: str) -> bool:
+        """Whether nothing of this split's test part can have been seen: it learnt from this very split or other items.
+
+        ``items``, ``split``: fingerprints.
+        """
+        return all(seen == split for of, seen in self.learnt_from if of == items)
 
 
 def save_ranker(folder: Path, write: Callable[[Path], None], made: Mapping[str, Any]) -> str:
@@ -63,7 +71,8 @@ def ranker_of_split(folder: Path, split: str) -> TunedRanker | None:
     Raises:
         ModelError: one is damaged or of a newer format.
     """
-    fitting = [one for one in (_read(folder / name) for name in version_names(folder)) if one.split == split]
+    every = [_read(folder / name) for name in version_names(folder)]
+    fitting = [one for one in every if any(seen == split for _, seen in one.learnt_from)]
     return fitting[-1] if fitting else None
 
 
@@ -75,7 +84,7 @@ def _read(folder: Path) -> TunedRanker:
             raise ModelError(f"the tuned ranker in {folder} is of a newer whyrec; update it, or {again}")
         base, fingerprint = config["base"], config["base_fingerprint"]
         gate = Gate.from_json(config["gate"])
-        split, retrieval = config["split_fingerprint"], config["retrieval"]
-        return TunedRanker(folder.name, folder, base, fingerprint, gate, split, retrieval)
+        learnt_from = tuple((one["items"], one["fingerprint"]) for one in config["learnt_from"])
+        return TunedRanker(folder.name, folder, base, fingerprint, gate, learnt_from, config["retrieval"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelError(f"the tuned ranker in {folder} cannot be read ({first_line(error)}); {again}") from error

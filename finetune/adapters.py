@@ -61,15 +61,15 @@ def save_adapter(language_model: LanguageModel, name: str, folder: Path, base: s
     save_file(half, folder / WEIGHTS)
 
 
-def load_adapter(language_model: LanguageModel, name: str, folder: Path) -> None:
-    """Put the adapter in a folder into the model (`add_adapter`).
+def load_adapter(language_model: LanguageModel, name: str, folder: Path, *, learning: bool = False) -> None:
+    """Put the adapter in a folder into the model (`add_adapter`); ``learning``: to be tuned further.
 
     Raises:
         ModelError: it cannot be read, or belongs to another kind of model.
     """
     try:
         config = PeftConfig.from_pretrained(str(folder))
-        config.inference_mode = True
+        config.inference_mode = not learning
         learnt = load_file(folder / WEIGHTS)
         add_adapter(language_model, name, config)
         found: Any = set_peft_model_state_dict(language_model.model, learnt, adapter_name=name)

@@ -5,24 +5,24 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import minimize_scalar
 from scipy.sparse import csr_array
+from scipy.special import logsumexp
 
 from retrieval.cf.scorer import System
 from retrieval.data.histories import Histories
 from retrieval.errors import InputError
+from retrieval.fusion import standardise
 from retrieval.ranking import Columns, Floats
 from retrieval.text.profile import TOLD, telling
 
 COLD_FROM = 5  # events that an item needs to be treated as unseen
 FOLDS = 5
 HIDDEN = 0.2  # of a user's events, where warm items are to be found
-POOL = 100  # candidates of a user
-SHOWN = 40  # of them are looked at when the history is chosen, as many as are ranked later
-SKIPPED = 5  # best candidates that no hard negative comes from: what a person did not choose there, they may yet like
-HARD = 0.75  # of the negatives are candidates of the retriever
-POPULAR = 0.5  # of the lists draw their other negatives by popularity
 SHORTENED, SHORTEST = 0.5, 3  # share of the histories that are cut, and to how many items at least
 FORGOTTEN = 0.1  # of a history, by chance
+SHARPEST = 5.0  # how much a standard deviation of the retriever's scores can say
+SAMPLED = 2_000  # lists that say how much it does
 
 Fit = Callable[[Histories], System]
 
@@ -32,8 +32,7 @@ class Pool:
     """What one user could be shown, in one of the worlds in which some events are treated as unseen.
 
     liked: columns of the history that speak for an item. candidates: (c,) columns that the retriever found, best first.
-    scores: (c,) its scores. positives: hidden columns that the user liked. others: columns that could be shown at all,
-    the same array for all pools of a world.
+    scores: (c,) its scores. positives: hidden columns that the user liked.
     """
 
     user: int
@@ -41,21 +40,24 @@ class Pool:
     candidates: Columns
     scores: Floats
     positives: NDArray[np.int64]
-    others: NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class RankingList:
-    """One training list: columns of the history, the most telling last; of the candidates, the positive one first."""
+    """One training list: columns of the history, the most telling last; of the candidates, the positive one first.
+
+    prior: for each candidate, the log-odds by which the retriever prefers it.
+    """
 
     history: tuple[int, ...]
     candidates: tuple[int, ...]
+    prior: tuple[float, ...]
 
 
-def cold_pools(train: Histories, liked_from: float, fit: Fit, seed: int, folds: int = FOLDS) -> list[Pool]:
+def cold_pools(train: Histories, liked_from: float, fit: Fit, size: int, seed: int, folds: int = FOLDS) -> list[Pool]:
     """Worlds in which a share of the items has no event: each item with five events or more is cold in one of them.
 
-    ``fit`` makes the retriever from the events that are left; candidates are the cold items alone.
+    ``fit`` makes the retriever from the events that are left; candidates are its best ``size`` cold items.
 
     Raises:
         InputError: fewer items than folds have five events.
@@ -70,11 +72,11 @@ def cold_pools(train: Histories, liked_from: float, fit: Fit, seed: int, folds: 
         unseen = np.zeros(train.values.shape[1], dtype=np.bool_)
         unseen[cold] = True
         hidden = unseen[train.values.indices]
-        pools += _world(train, hidden, fit, liked_from, None, unseen)
+        pools += _world(train, hidden, fit, liked_from, size, among=unseen)
     return pools
 
 
-def warm_pools(train: Histories, liked_from: float, fit: Fit, seed: int, folds: int = FOLDS) -> list[Pool]:
+def warm_pools(train: Histories, liked_from: float, fit: Fit, size: int, seed: int, folds: int = FOLDS) -> list[Pool]:
     """Worlds in which a fifth of some users' events is unseen, and these users' events are not learnt from at all.
 
     A retriever that has seen what it is asked for would be surer of it than it can be later.
@@ -87,7 +89,7 @@ def warm_pools(train: Histories, liked_from: float, fit: Fit, seed: int, folds: 
     for number in range(folds):
         asked = group == number
         if asked.any() and not asked.all():
-            pools += _world(train, draws & asked[rows], fit, liked_from, asked, None)
+            pools += _world(train, draws & asked[rows], fit, liked_from, size, asked=asked)
     return pools
 
 
@@ -96,8 +98,9 @@ def _world(
     hidden: NDArray[np.bool_],
     fit: Fit,
     liked_from: float,
-    asked: NDArray[np.bool_] | None,
-    among: NDArray[np.bool_] | None,
+    size: int,
+    asked: NDArray[np.bool_] | None = None,
+    among: NDArray[np.bool_] | None = None,
 ) -> list[Pool]:
     """Pools of the users who like something hidden; ``asked`` (n,) are not learnt from, ``among`` (m,) is to be found.
 
@@ -110,11 +113,8 @@ def _world(
     if len(rows) == 0:
         return []
     told = known.take(rows)
-    found = fit(learnt).top(told, POOL, candidates=among)
+    found = fit(learnt).top(told, size, candidates=among)
     speaks = told.positives(liked_from)
-    others = np.flatnonzero(
-        np.bincount(train.values.indices, minlength=train.values.shape[1]) if among is None else among
-    )
     pools = []
     for place, row in enumerate(rows):
         there = found.columns[place] >= 0
@@ -125,7 +125,6 @@ def _world(
                 found.columns[place][there],
                 found.scores[place][there],
                 _row(liked_hidden, int(row)),
-                others,
             )
         )
     return pools
@@ -144,53 +143,56 @@ def _row(values: csr_array, row: int) -> NDArray[np.int64]:
 class ListSampler:
     """Draws training lists; a list depends on the seed and its number alone, so training can go on anywhere.
 
-    Each user counts the same. Of the negatives most come from the retriever's candidates, some are popular and some are
-    drawn from all: what the ranker is asked to order later are candidates of this very retriever.
+    Each user counts the same. A list has one positive and negatives from among the very candidates that the ranker
+    would be given, as surely as it meets them later; what the retriever does not find is never ranked.
     """
 
-    def __init__(self, pools: Sequence[Pool], popularity: NDArray[np.int64], vectors: Floats, size: int, seed: int):
-        """``popularity``: (m,) events in training; ``vectors`` (m, d) of the items' texts; ``size``: of a list.
+    def __init__(self, pools: Sequence[Pool], vectors: Floats, size: int, seed: int):
+        """``vectors`` (m, d) of the items' texts; ``size``: of a list.
 
         Raises:
-            InputError: nobody likes anything that could be hidden.
+            InputError: the retriever finds nothing that anybody likes.
         """
-        if not pools:
-            raise InputError("a ranker learns from what people like, and nobody here likes enough to hide some of it")
         self._of_user: dict[int, list[Pool]] = {}
         for pool in pools:
-            self._of_user.setdefault(pool.user, []).append(pool)
+            negatives = len(np.setdiff1d(pool.candidates, pool.positives))
+            if 0 < negatives < len(pool.candidates):
+                self._of_user.setdefault(pool.user, []).append(pool)
+        if not self._of_user:
+            raise InputError(
+                "a ranker learns from what people like among the candidates, and the candidates found here have none"
+            )
         self._users = sorted(self._of_user)
-        self._popularity = popularity
         self._vectors = vectors
         self._size = size
         self._seed = seed
+        self.sharpness = 1.0
+        self.sharpness = self._fitted([np.array(self.draw(number).prior) for number in range(SAMPLED)])
+
+    @staticmethod
+    def _fitted(scores: Sequence[NDArray[np.float64]]) -> float:
+        """c for which ``softmax(c z)``, z the retriever's scores with the positive first, is the likeliest."""
+
+        def surprise(sharpness: float) -> float:
+            return sum(float(logsumexp(sharpness * z) - sharpness * z[0]) for z in scores)
+
+        return float(minimize_scalar(surprise, bounds=(0, SHARPEST), method="bounded").x)
 
     def draw(self, number: int) -> RankingList:
         """The list of this number."""
         rng = np.random.default_rng([self._seed, number])
         pools = self._of_user[self._users[rng.integers(len(self._users))]]
         pool = pools[rng.integers(len(pools))]
-        within = np.intersect1d(pool.positives, pool.candidates)
-        positive = int(rng.choice(within if len(within) else pool.positives))
-        negatives = self._negatives(pool, rng)
-        return RankingList(self._history(pool, rng), (positive, *negatives))
-
-    def _negatives(self, pool: Pool, rng: np.random.Generator) -> list[int]:
-        wanted = self._size - 1
-        no = {*pool.positives.tolist(), *pool.liked.tolist()}
-        hard = [column for column in pool.candidates[SKIPPED:].tolist() if column not in no]
-        chosen = rng.permutation(hard)[: round(HARD * wanted)].tolist()
-        others = np.array([column for column in pool.others.tolist() if column not in no and column not in chosen])
-        if len(others) and len(chosen) < wanted:
-            popular = rng.random() < POPULAR
-            weights = 1.0 + (self._popularity[others] if popular else np.zeros(len(others)))
-            size = min(wanted - len(chosen), len(others))
-            chosen += rng.choice(others, size, replace=False, p=weights / weights.sum()).tolist()
-        return [int(column) for column in chosen]
+        liked = np.isin(pool.candidates, pool.positives)
+        positive = rng.choice(np.flatnonzero(liked))
+        others = rng.permutation(np.flatnonzero(~liked))[: self._size - 1]
+        places = np.concatenate([[positive], others])
+        prior = self.sharpness * standardise(pool.scores)[places]
+        return RankingList(self._history(pool, rng), tuple(pool.candidates[places].tolist()), tuple(prior.tolist()))
 
     def _history(self, pool: Pool, rng: np.random.Generator) -> tuple[int, ...]:
         kept = pool.liked[rng.random(len(pool.liked)) >= FORGOTTEN]
         kept = kept if len(kept) else pool.liked
         most = int(rng.integers(SHORTEST, TOLD + 1)) if rng.random() < SHORTENED else TOLD
-        rows = telling(self._vectors[kept], self._vectors[pool.candidates[:SHOWN]], most)
+        rows = telling(self._vectors[kept], self._vectors[pool.candidates], most)
         return tuple(kept[rows].tolist())

@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn import functional
 from transformers.integrations import neftune_post_forward_hook
 
-from finetune.adapters import add_adapter, using
+from finetune.adapters import add_adapter, load_adapter, using
 from finetune.checkpoints import load_checkpoint, save_checkpoint
 from finetune.language_model import LanguageModel
 from finetune.packing import Packed, PackedBatch, batches, collate, pack
@@ -23,6 +23,14 @@ from retrieval.errors import InputError, ModelError
 
 MOST_TOKENS = 2048  # computed at once
 LINEAR = "q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj"
+
+
+@dataclass(frozen=True)
+class TrainingList:
+    """What is asked, the positive candidate first, and for each candidate (N,) the log-odds that are known already."""
+
+    request: RankRequest
+    prior: Sequence[float]
 
 
 @dataclass(frozen=True)
@@ -39,7 +47,7 @@ class LoraTuning:
     alpha: int = 32
     dropout: float = 0.0
     share: float = 0.5
-    rate: float = 3e-4
+    rate: float = 8e-4
     warmup: float = 0.05
     decay: float = 0.01
     lists: int = 4
@@ -55,15 +63,23 @@ class TuningError(ModelError):
 class RankerTrainer:
     """Trains an adapter in place, step by step; the same steps give the same adapter, interrupted or not.
 
-    ``L = −log softmax(s)_positive + λ · mean BCE(s)``: the first orders, the second keeps σ(s) a probability. s are the
-    scores of `LMRanker`; the first candidate of a list is its positive. Several processes (`accelerate launch`) share
-    the lists of a step.
+    ``L = −log softmax(s + p)_positive + λ · mean BCE(s + p)``, s the scores of `LMRanker`, p the prior of a list: the
+    first orders, the second keeps σ(s + p) a probability. With p in the loss the model learns what the retriever does
+    not know, as a learner in boosting does (Friedman 2001), and not once more what it knows. Several processes
+    (`accelerate launch`) share the lists of a step.
     """
 
     def __init__(
-        self, language_model: LanguageModel, draw: Callable[[int], RankRequest], steps: int, tuning: LoraTuning
+        self,
+        language_model: LanguageModel,
+        draw: Callable[[int], TrainingList],
+        steps: int,
+        tuning: LoraTuning,
+        start: Path | None = None,
     ):
         """``draw`` gives the list of a number; ``steps``: as many as there will be, which the rate depends on.
+
+        start: the folder of an adapter to begin with, whose rank and layers stay as they are.
 
         Raises:
             InputError: there are more processes than lists in a step.
@@ -76,7 +92,11 @@ class RankerTrainer:
         self._tuning = tuning
         self._ranker = LMRanker(language_model)
         torch.manual_seed(tuning.seed)
-        add_adapter(language_model, RANK, lora_config(language_model, tuning))
+        config = lora_config(language_model, tuning)
+        if start is None:
+            add_adapter(language_model, RANK, config)
+        else:
+            load_adapter(language_model, RANK, start, learning=True)
         self._accelerator = Accelerator(cpu=language_model.device.type == "cpu")
         if tuning.lists < self._accelerator.num_processes:
             raise InputError(f"{self._accelerator.num_processes} processes cannot share {tuning.lists} lists a step")
@@ -117,7 +137,8 @@ class RankerTrainer:
         first = self.step * self._tuning.lists
         numbers = range(first, first + self._tuning.lists)
         torch.manual_seed(hash((self._tuning.seed, self.step, place)) % 2**31)
-        packed = [self._packed(self._draw(number)) for number in numbers[place::world]]
+        lists = [self._draw(number) for number in numbers[place::world]]
+        packed = [self._packed(one.request) for one in lists]
         for group in self._optimizer.param_groups:
             group["lr"] = self._rate()
         self._optimizer.zero_grad()
@@ -126,7 +147,8 @@ class RankerTrainer:
         for number, members in enumerate(groups):
             last = number == len(groups) - 1
             with contextlib.nullcontext() if last else self._accelerator.no_sync(self._scorer):
-                loss = self._loss([packed[index] for index in members]) * world / self._tuning.lists
+                summed = self._loss([packed[index] for index in members], [lists[index].prior for index in members])
+                loss = summed * world / self._tuning.lists
                 self._accelerator.backward(loss)
             total += loss.detach()
         value = float(self._accelerator.reduce(total, "mean"))
@@ -139,16 +161,17 @@ class RankerTrainer:
         self._optimizer.step()
         return value
 
-    def _loss(self, sequences: Sequence[Packed]) -> torch.Tensor:
+    def _loss(self, sequences: Sequence[Packed], priors: Sequence[Sequence[float]]) -> torch.Tensor:
         """The sum over lists."""
         with self._precision:
             scores = self._scorer(collate(sequences, self._lm.device), [[p[-1] for p in s.paths] for s in sequences])
         losses = []
-        for one in scores:
-            labels = torch.zeros_like(one)
+        for one, prior in zip(scores, priors, strict=True):
+            both = one + torch.tensor(prior, device=one.device)
+            labels = torch.zeros_like(both)
             labels[0] = 1
-            balance = functional.binary_cross_entropy_with_logits(one, labels)
-            losses.append(-functional.log_softmax(one, dim=0)[0] + self._tuning.calibration * balance)
+            balance = functional.binary_cross_entropy_with_logits(both, labels)
+            losses.append(-functional.log_softmax(both, dim=0)[0] + self._tuning.calibration * balance)
         return torch.stack(losses).sum()
 
     def _packed(self, request: RankRequest) -> Packed:

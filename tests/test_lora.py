@@ -14,7 +14,7 @@ from tiny_language_model import save_tiny_language_model, tiny_language_model
 
 from finetune.adapters import add_adapter, load_adapter, save_adapter, using
 from finetune.language_model import load_language_model
-from finetune.lora import LoraTuning, RankerTrainer, TuningError, lora_config
+from finetune.lora import LoraTuning, RankerTrainer, TrainingList, TuningError, lora_config
 from finetune.ranker import RANK, LMRanker
 from retrieval.contracts import RankRequest
 from retrieval.errors import ModelError, WorkspaceError
@@ -28,7 +28,8 @@ def draw(number):
     rng = np.random.default_rng(number)
     topic, *others = rng.permutation(WORDS)
     texts = tuple(f"{word} tale {rng.integers(9)}" for word in (topic, *others))
-    return RankRequest((f"{topic} tale {rng.integers(9)}",), tuple(map(str, range(4))), texts)
+    request = RankRequest((f"{topic} tale {rng.integers(9)}",), tuple(map(str, range(4))), texts)
+    return TrainingList(request, (0.0,) * 4)
 
 
 @pytest.fixture
@@ -42,7 +43,7 @@ def trainer(language_model, steps=40, **changes):
 
 def firsts(language_model, adapter=RANK):
     """How often the positive is first among lists that were not learnt from."""
-    scores = LMRanker(language_model, adapter).score([draw(number) for number in range(10_000, 10_100)])
+    scores = LMRanker(language_model, adapter).score([draw(number).request for number in range(10_000, 10_100)])
     return np.mean([one.argmax() == 0 for one in scores])
 
 
@@ -60,9 +61,10 @@ def test_a_ranker_learns_what_lists_have_in_common(language_model):
 
 def test_packed_lists_give_the_gradient_of_single_sequences(language_model):
     tuned = trainer(language_model, calibration=0.5)
-    request = draw(3)
+    request = draw(3).request
+    prior = (0.5, -0.2, 0.0, 1.0)
     with using(language_model, RANK):
-        loss = tuned._loss([tuned._packed(request)])
+        loss = tuned._loss([tuned._packed(request)], [prior])
         loss.backward()
         packed = {name: value.grad.clone() for name, value in tuned._learnt.items()}
         for value in tuned._learnt.values():
@@ -72,6 +74,7 @@ def test_packed_lists_give_the_gradient_of_single_sequences(language_model):
             for c, t in zip(request.candidates, request.texts, strict=True)
         ]
         scores = torch.cat([tuned._scorer(*_batch(tuned, one))[0] for one in singles])
+        scores = scores + torch.tensor(prior)
         labels = torch.tensor([1.0, 0, 0, 0])
         balance = torch.nn.functional.binary_cross_entropy_with_logits(scores, labels)
         single = -torch.log_softmax(scores, 0)[0] + 0.5 * balance
@@ -79,6 +82,15 @@ def test_packed_lists_give_the_gradient_of_single_sequences(language_model):
     assert float(loss.detach()) == pytest.approx(float(single.detach()), rel=1e-5)
     for name, value in tuned._learnt.items():
         np.testing.assert_allclose(value.grad, packed[name], atol=1e-5)
+
+
+def test_what_the_prior_knows_is_not_learnt_again(language_model):
+    def sure(number):
+        return replace(draw(number), prior=(20.0, -20.0, -20.0, -20.0))
+
+    tuned = RankerTrainer(language_model, sure, 20, TUNING)
+    assert tuned.run(20) < 1e-3
+    assert firsts(language_model) == pytest.approx(firsts(language_model, None), abs=0.1)
 
 
 def _batch(tuned, request):
@@ -152,7 +164,7 @@ def test_an_adapter_is_the_same_when_it_is_loaded(language_model, tmp_path):
     tuned.run(20)
     save_adapter(language_model, RANK, tmp_path, "tiny")
     other = tiny_language_model(tmp_path / "other")
-    requests = [draw(number) for number in range(5)]
+    requests = [draw(number).request for number in range(5)]
     plain = LMRanker(other).score(requests)
     load_adapter(other, RANK, tmp_path)
     ours, theirs = (LMRanker(one, RANK).score(requests) for one in (language_model, other))

@@ -16,6 +16,7 @@ from agent.cli.app import app
 from agent.evaluation.study import Question, Study
 from agent.models import Models
 from agent.ranker_tuning import Plan, RankerTuner
+from agent.ranking_lists import RankingLists, find_retrieval
 from agent.settings import EncoderSettings, FeatureSettings, LanguageModelSettings
 from agent.tuned_ranker import current_ranker, ranker_of_split
 from finetune.lora import LoraTuning
@@ -25,7 +26,7 @@ from retrieval.errors import InputError, ModelError
 from retrieval.text import encoder as encoder_module
 
 QUICK = LoraTuning(rank=4, rate=3e-3, lists=2)
-PLAN = Plan(lists=12, size=4, every=6, trials=1)
+PLAN = Plan(lists=12, size=4, every=6)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -84,7 +85,9 @@ def tuner_of(root, folders, watch=None, split="cold-items", plan=PLAN, tuning=QU
     settings = SETTINGS.model_copy(update=changes)
     models = Models(settings)
     study = Study(Workspace(root), settings, models, Question(split), 0)
-    return RankerTuner(study, models, plan, tuning, watch or Notebook())
+    watch = watch or Notebook()
+    source = RankingLists(study, find_retrieval(study, 1, watch))
+    return RankerTuner([source], models, plan, tuning, root / "models" / "ranker", watch)
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +109,7 @@ def test_the_command_shows_what_validation_proved(tuned):
     assert rows[0]["retrieved"] == round(ranker.gate.strata["everybody"].before, 4)
     config = json.loads((ranker.folder / "config.json").read_text())
     assert [one["lists"] for one in config["curve"]] == [0, 12]
-    assert config["split"] == "cold-items"
+    assert [one["split"] for one in config["learnt_from"]] == ["cold-items"]
     assert config["retrieval"]["strategy"]
     assert not (root / "models" / "ranker" / ".unfinished").exists()
 

@@ -58,7 +58,7 @@ def encoder(
 def ranker(
     split: SplitOption = None,
     lists: Annotated[int, typer.Option(min=1, help="How many lists are learnt from.")] = 2_000,
-    rate: Annotated[float, typer.Option(min=1e-6, max=1, help="The highest learning rate.")] = 3e-4,
+    rate: Annotated[float, typer.Option(min=1e-6, max=1, help="The highest learning rate.")] = 8e-4,
     trials: TrialsOption = 20,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where an interrupted tuning stopped.")] = False,
     seed: Annotated[int, typer.Option(min=0, help="For the split and for what is drawn in training.")] = 0,
@@ -75,6 +75,8 @@ def ranker(
     from agent.evaluation.study import Question
     from agent.models import Models
     from agent.ranker_tuning import Plan, RankerTuner
+    from agent.ranking_lists import RankingLists, find_retrieval
+    from agent.settings import RANKER
     from agent.tuned_study import open_study
     from finetune.lora import LoraTuning
 
@@ -82,7 +84,10 @@ def ranker(
     models = Models(opened.settings, say)
     study = open_study(opened.workspace, opened.settings, models, Question(split.value if split else None), seed)
     with opened.workspace.writing(), Steps() as watch:
-        tuner = RankerTuner(study, models, Plan(lists, trials=trials), LoraTuning(rate=rate, seed=seed), watch)
+        source = RankingLists(study, find_retrieval(study, trials, watch))
+        tuner = RankerTuner(
+            [source], models, Plan(lists), LoraTuning(rate=rate, seed=seed), opened.workspace.root / RANKER, watch
+        )
         outcome = tuner.run(shlex.join(["whyrec", *sys.argv[1:]]), resume=resume)
     rows = [
         {

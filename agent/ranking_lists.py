@@ -1,0 +1,167 @@
+"""The lists that a ranker is tuned and judged on: what is found for people of whom something is held out."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from agent.evaluation.fusing import find_fusions, fused_scorers
+from agent.evaluation.study import Study
+from agent.evaluation.tuning import Tuned, tuned
+from agent.evaluation.watch import Watch
+from agent.gate import JudgedList
+from retrieval.cf.fused import SINGLE, Fused, Fusion
+from retrieval.cf.live import TEXT
+from retrieval.cf.scorer import System
+from retrieval.cf.scorers import SCORERS
+from retrieval.contracts import RankRequest
+from retrieval.data.histories import Histories
+from retrieval.metrics import find_hits
+from retrieval.ranking import Columns, Floats
+from retrieval.text.profile import telling
+
+if TYPE_CHECKING:
+    from finetune.lora import TrainingList
+    from finetune.ranker import LMRanker
+
+TEXT_ALONE = Fusion(SINGLE, (TEXT,), (1.0,))
+
+
+class Retrieval:
+    """What the ranker is given: a fusion of scorers, trained on whatever events it is given."""
+
+    def __init__(self, study: Study, fusion: Fusion, winners: Sequence[Tuned] = ()):
+        """``winners``: the scorers' tuned parameters; a scorer without them has its defaults."""
+        names = fusion.used
+        if fusion.weights:
+            weight = dict(zip(fusion.scorers, fusion.weights, strict=True))
+            fusion = replace(fusion, weights=tuple(weight[name] for name in names))
+        self.fusion = replace(fusion, scorers=names)
+        self._study = study
+        parameters = {winner.scorer: winner.parameters for winner in winners}
+        self._configs = {name: SCORERS[name].config_type.from_json(parameters.get(name, {})) for name in names}
+
+    def fit(self, histories: Histories) -> System:
+        """The fused scorers, trained on these histories, which are of the validation stage's training part."""
+        data = replace(self._study.training_data("validation"), histories=histories)
+        return Fused(self.fusion, [SCORERS[name].fit(data, config) for name, config in self._configs.items()])
+
+    @property
+    def described(self) -> dict[str, Any]:
+        """As `retrieval.cf.live.described`."""
+        return {"strategy": self.fusion.strategy, **self.fusion.constants}
+
+
+def find_retrieval(study: Study, trials: int, watch: Watch) -> Retrieval:
+    """What would serve: the best fusion on validation, or the text alone where the settings say so."""
+    if study.settings.ranking.fusion == "off":
+        return Retrieval(study, TEXT_ALONE)
+    names = fused_scorers(study.name)
+    watch.start("Tuning scorers", len(names) * trials)
+    winners = [tuned(study, name, trials, watch.advance) for name in names]
+    fusions = find_fusions(study, winners)
+    return Retrieval(study, fusions.strategies[fusions.best], winners)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Validation lists: each user's row in the task, the candidates found (c,) best first, and their scores."""
+
+    rows: list[int]
+    columns: list[Columns]
+    scores: list[Floats]
+
+
+class RankingLists:
+    """Lists of one study, with candidates by one retrieval; nothing of its test part is in them."""
+
+    def __init__(self, study: Study, retrieval: Retrieval):
+        self.study = study
+        self.retrieval = retrieval
+
+    def to_learn_from(self, size: int, seed: int) -> "Callable[[int], TrainingList]":
+        """Draws the training list of a number, ``size`` candidates each.
+
+        Raises:
+            InputError: there is nothing to learn from.
+        """
+        from finetune.examples import ListSampler, cold_pools, warm_pools
+        from finetune.lora import TrainingList
+
+        study = self.study
+        make = cold_pools if study.name == "cold-items" else warm_pools
+        train, shown = study.task("validation").train, study.settings.ranking.candidates
+        pools = make(train, study.settings.events.liked_from, self.retrieval.fit, shown, study.seed)
+        sampler = ListSampler(pools, study.vectors, size, seed)
+
+        def draw(number: int) -> TrainingList:
+            one = sampler.draw(number)
+            return TrainingList(self._request(one.history, one.candidates), one.prior)
+
+        return draw
+
+    def asked(self, first: int, most: int) -> Asked:
+        """Lists for at most ``most`` users who have something to be found, from the ``first`` on in an order by chance.
+
+        The watched and the judged never overlap: half of the users are left for either.
+        """
+        task = self.study.task("validation")
+        relevant = self.study.relevant(task)
+        rows = np.flatnonzero((np.diff(relevant.indptr) > 0) & (task.histories.counts > 0))
+        drawn = np.random.default_rng(self.study.seed).permutation(rows)
+        rows = np.sort(drawn[first : first + most])
+        size = self.study.settings.ranking.candidates
+        found = self._retriever.top(task.histories.take(rows), size, candidates=task.candidates)
+        there = found.columns >= 0
+        columns = [one[keep] for one, keep in zip(found.columns, there, strict=True)]
+        scores = [one[keep] for one, keep in zip(found.scores, there, strict=True)]
+        return Asked(rows.tolist(), columns, scores)
+
+    @property
+    def askable(self) -> int:
+        """How many users have something to be found."""
+        task = self.study.task("validation")
+        return int(((np.diff(self.study.relevant(task).indptr) > 0) & (task.histories.counts > 0)).sum())
+
+    def judged(self, asked: Asked, ranker: "LMRanker", advance: Callable[[], None]) -> list[JudgedList]:
+        """The language model's scores beside the retriever's, and what was to be found."""
+        study, vectors = self.study, self.study.vectors
+        task = study.task("validation")
+        relevant = study.relevant(task)
+        liked = task.histories.positives(study.settings.events.liked_from)
+        requests = []
+        for row, columns in zip(asked.rows, asked.columns, strict=True):
+            had = liked.indices[liked.indptr[row] : liked.indptr[row + 1]]
+            told = had[telling(vectors[had], vectors[columns])]
+            requests.append(self._request(told.tolist(), columns.tolist()))
+        ranked = ranker.score(requests)
+        warm = task.popularity > 0
+        lists = []
+        for row, columns, scores, rank in zip(asked.rows, asked.columns, asked.scores, ranked, strict=True):
+            hits = find_hits(columns[None, :], relevant[[row]])[0]
+            count = int(relevant.indptr[row + 1] - relevant.indptr[row])
+            known = int(task.histories.counts[row])
+            lists.append(JudgedList(scores, rank, hits, count, warm[columns], known))
+            advance()
+        return lists
+
+    @cached_property
+    def _retriever(self) -> System:
+        return self.retrieval.fit(self.study.task("validation").train)
+
+    @cached_property
+    def _ids(self) -> list[str]:
+        return sorted(self.study.workspace.catalog.ids)
+
+    @cached_property
+    def _texts(self) -> list[str]:
+        catalog = self.study.workspace.catalog
+        return [catalog.text(item_id) for item_id in self._ids]
+
+    def _request(self, history: Sequence[int], candidates: Sequence[int]) -> RankRequest:
+        told = tuple(self._texts[column] for column in history)
+        return RankRequest(
+            told, tuple(self._ids[column] for column in candidates), tuple(self._texts[column] for column in candidates)
+        )
