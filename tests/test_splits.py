@@ -217,3 +217,28 @@ def test_positions_are_enough_for_leave_last_and_nothing_for_the_others():
 def test_the_default_split_is_one_that_the_times_allow(times, name):
     assert default_split(times) == name
     assert make_split(default_split(times), world(), 1, times).name == name
+
+
+@every_split
+def test_a_young_workspace_has_the_same_test_and_has_seen_few_users(name):
+    whole = split(name)
+    young = whole.young(0.5)
+    before, after = (pairs(part_of(one, "test")) for one in (whole, young))
+    assert before == after
+    assert young.fingerprint != whole.fingerprint
+    seen = set(part_of(young, "train", "validation-history", "validation")["user_id"])
+    assert 0 < len(seen) <= round(0.5 * whole.events["user_id"].n_unique())
+    for stage in ("validation", "test"):
+        assert set(young.task(stage, CATALOG).train.users) <= seen
+    assert set(young.task("validation", CATALOG).histories.users) <= seen
+    test, task = whole.task("test", CATALOG), young.task("test", CATALOG)
+    assert task.histories.users == test.histories.users  # all are tested, with all that they had
+    assert (task.histories.values != test.histories.values).nnz == 0
+    for one in young.validations():
+        assert pairs(part_of(one, "test")) == before
+        assert set(part_of(one, "train", "validation")["user_id"]) <= seen
+
+
+def test_a_young_workspace_of_nobody_is_refused():
+    with pytest.raises(SplitError, match="is nobody"):
+        split("temporal").young(0.0)

@@ -59,6 +59,9 @@ def evaluate(
     users: Annotated[
         int | None, typer.Option(min=1, help="At most so many users, drawn at random.", show_default="all")
     ] = None,
+    share: Annotated[
+        float, typer.Option(min=0, max=1, help="Of the users, as many as are known before the test: a young workspace.")
+    ] = 1.0,
     seeds: Annotated[int, typer.Option(min=1, max=100, help="How many times, each with another seed.")] = 1,
     trials: TrialsOption = 20,
     relevant: RelevantOption = RelevantChoice.liked,
@@ -94,7 +97,7 @@ def evaluate(
     if not names:
         raise typer.BadParameter("--systems names none; write all, or names divided by commas")
     plan = Plan(
-        Question(split.value if split else None, relevant.value, users),
+        Question(split.value if split else None, relevant.value, users, share),
         () if names == ("all",) else names,
         seeds,
         trials,

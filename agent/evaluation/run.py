@@ -117,6 +117,7 @@ class Evaluation:
             "command": command,
             "data": plan.data,
             "split": study.name,
+            "share": plan.question.share,
             "seeds": [s.seed for s in studies],
             "trials": plan.trials,
             "primary": {"metric": PRIMARY.metric, "k": PRIMARY.k},
@@ -263,8 +264,8 @@ class SeedRun:
         ranker = self._ranker.version if name == RANKED and self._ranker else ""
         state = (study.fingerprint, known, self._plan.question, self._plan.trials, needed, ranker, version("whyrec"))
         key = hashlib.sha256(repr(state).encode()).hexdigest()[:16]
-        path = self._kept / f"{study.name}-{study.seed}-{name}-{key}.npz"
-        constants = self._kept / f"{study.name}-{study.seed}-constants-{key}.json"
+        path = self._kept / f"{study.label}-{name}-{key}.npz"
+        constants = self._kept / f"{study.label}-constants-{key}.json"
         self._account.parts += [path, constants]
         self._watch.start(f"{name} (seed {study.seed})", len(around.task.histories))
         if path.is_file():

@@ -29,12 +29,13 @@ class Question:
     """What is asked of a split: its name (None: the most honest one that the times allow), how many users, what counts.
 
     relevant: ``liked``, held-out events of at least `events.liked_from`; ``any``, every held-out event. users: at most
-    so many are predicted for, drawn at random; None means all.
+    so many are predicted for, drawn at random; None means all. share: of the users that are known before the test.
     """
 
     split: str | None = None
     relevant: Relevance = "liked"
     users: int | None = None
+    share: float = 1.0
 
 
 class Study:
@@ -47,10 +48,12 @@ class Study:
         self.question = question
         self.seed = seed
         self.name = question.split or default_split(workspace.times)
+        young = "" if question.share == 1 else f"-{question.share:g}"
+        self.label = f"{self.name}-{seed}{young}"
 
     @cached_property
     def split(self) -> Split:
-        """The split; written to ``splits/<name>-<seed>/`` with its fingerprint.
+        """The split; written to ``splits/<label>/`` with its fingerprint.
 
         Raises:
             SplitError: the events do not allow it.
@@ -58,7 +61,9 @@ class Study:
         split = make_split(
             self.name, self.workspace.events().collect(engine="streaming"), self.seed, self.workspace.times
         )
-        folder = self.workspace.root / "splits" / f"{self.name}-{self.seed}"
+        if self.question.share < 1:
+            split = split.young(self.question.share)
+        folder = self.workspace.root / "splits" / self.label
         description = {"name": self.name, "seed": self.seed, "fingerprint": split.fingerprint, "events": split.sizes()}
         text = json.dumps(description, indent=1) + "\n"
         known = folder / "split.json"

@@ -61,7 +61,7 @@ class Tuned:
 def tuned(study: Study, name: str, trials: int, progress: Callable[[], None] = lambda: None) -> Tuned:
     """What was found before for this scorer on this very split with so many trials, or a new search.
 
-    Kept in ``tuning/<split>-<seed>-<relevant>/<scorer>-<trials>.json``: more trials that somebody made before would be
+    Kept in ``tuning/<label>-<relevant>/<scorer>-<trials>.json``: more trials that somebody made before would be
     an advantage in a comparison. ``progress`` is called after each trial.
 
     Raises:
@@ -82,7 +82,7 @@ def tuned(study: Study, name: str, trials: int, progress: Callable[[], None] = l
 
 def tuning_folder(study: Study) -> Path:
     """Where the results for this split are kept."""
-    return study.workspace.root / "tuning" / f"{study.name}-{study.seed}-{study.question.relevant}"
+    return study.workspace.root / "tuning" / f"{study.label}-{study.question.relevant}"
 
 
 def _read(path: Path) -> Tuned | None:

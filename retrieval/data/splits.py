@@ -12,6 +12,9 @@ A split gives every event one part; nothing else is needed to say what may be se
 
 To validate, train on ``train`` and fold in ``validation-history``. To test, train on all of these with ``validation``
 and fold in ``test-history``: the parameters are fixed by then.
+
+A young workspace (`Split.young`) knows few users before the test: of all others the events before it are
+``test-history``.
 """
 
 import hashlib
@@ -103,7 +106,7 @@ class Split:
         """
         if self.name != "cold-items":
             return [self]
-        known = self.events.filter(pl.col("part") != "test")
+        known = self.events.filter(~pl.col("part").is_in(["test", "test-history"]))
         drawn = known.filter(pl.col("part") == "validation")["item_id"].unique()
         others = known.group_by("item_id").len().filter(pl.col("len") >= COLD_FROM)["item_id"].sort()
         others = others.filter(~others.is_in(drawn.implode()))
@@ -117,8 +120,25 @@ class Split:
         held_out = (
             pl.when(pl.col("item_id").is_in(items.implode())).then(pl.lit("validation")).otherwise(pl.lit("train"))
         )
-        part = pl.when(pl.col("part") == "test").then(pl.lit("test")).otherwise(held_out)
+        part = pl.when(pl.col("part").is_in(["test", "test-history"])).then(pl.col("part")).otherwise(held_out)
         return self.events.with_columns(part.cast(pl.Enum(PARTS)).alias("part"))
+
+    def young(self, share: float) -> "Split":
+        """The same test, before which only this share of the users, drawn at random, has been seen.
+
+        The others are new users in it: their events are known then, and nothing has learnt from them.
+
+        Raises:
+            SplitError: the share leaves no user.
+        """
+        before = self.events.filter(~pl.col("part").is_in(["test", "test-history"]))
+        users = before["user_id"].unique().sort()
+        seen = np.random.default_rng(self.seed).permutation(len(users))[: round(share * len(users))]
+        if len(seen) == 0:
+            raise SplitError(f"a share of {share:g} of {len(users):,} users is nobody; give more with --share")
+        stays = pl.col("user_id").is_in(users.gather(seen).implode()) | (pl.col("part") == "test")
+        part = pl.when(stays).then(pl.col("part")).otherwise(pl.lit("test-history")).cast(pl.Enum(PARTS))
+        return Split(self.name, self.seed, self.events.with_columns(part.alias("part")))
 
     def task(self, stage: Stage, items: list[str]) -> Task:
         """What may be seen and what is to be predicted, over the catalog's ``items``.
