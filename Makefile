@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 DEMO ?= .whyrec
 
-.PHONY: help setup demo test lint docs bench bench-quality clean
+.PHONY: help setup demo test lint docs bench bench-quality pretrained clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -61,6 +61,9 @@ bench: setup ## the benchmarks behind the committed figures
 
 bench-quality: setup ## the committed reports of quality (GAMES=folder adds Amazon Games); takes about an hour
 	$(BIN)/python -m benchmarks.quality $(if $(GAMES),--games $(GAMES))
+
+pretrained: setup ## tune the packaged ranker anew (GAMES=folder of Amazon Games); takes about an hour
+	$(BIN)/python -m benchmarks.pretrained --games $(GAMES)
 
 clean: ## remove the virtual environment and the demo workspace
 	rm -rf $(VENV) $(DEMO) .bench

@@ -5,7 +5,7 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agent.settings import FeatureSettings, Settings
+from agent.settings import PACKAGED_RANKER, FeatureSettings, Settings
 from agent.tuned_ranker import TunedRanker, current_ranker
 from retrieval.artefacts import file_fingerprint
 from retrieval.errors import ModelError
@@ -234,13 +234,31 @@ class Models:
 
     @cached_property
     def tuned_ranker(self) -> TunedRanker | None:
-        """The tuned ranker that the settings name; None where there is none.
+        """The tuned ranker that the settings name; None where there is none, or none that fits (`why_no_ranker`).
 
         Raises:
             ModelError: it is damaged.
         """
         named = self._settings.ranking.ranker
-        return None if named in (OFF, "auto") else current_ranker(Path(named).expanduser())
+        tuned = None if named in (OFF, "auto") else current_ranker(Path(named).expanduser())
+        return None if tuned and tuned.packaged and self._why_unfit(tuned) else tuned
+
+    @cached_property
+    def why_no_ranker(self) -> str:
+        """Why there is no tuned ranker, where there is none."""
+        packaged = current_ranker(PACKAGED_RANKER)
+        unfit = packaged and self._settings.ranking.ranker == str(PACKAGED_RANKER) and self._why_unfit(packaged)
+        return unfit or "there is no tuned ranker, and an untuned one orders worse"
+
+    def _why_unfit(self, packaged: TunedRanker) -> str:
+        """Why the language model is not the one that the packaged ranker needs; empty where it is."""
+        if packaged.base != self.language_model_name:  # which may have to be downloaded first
+            return f"the packaged ranker is for {packaged.base}, and an untuned one orders worse"
+        try:
+            fits = packaged.base_fingerprint == self.language_model_fingerprint
+        except ModelError as error:
+            return str(error)
+        return "" if fits else f"the packaged ranker is for another {packaged.base}, and an untuned one orders worse"
 
     @cached_property
     def writer(self) -> "LMWriter":

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 KEPT = 25  # steps between states on disk
 WATCHED = 120  # validation users whose lists choose when training stops
 JUDGED = 1_000  # validation users whose lists fit the gate, at most
-WEIGHT = 0.3  # the language model's while training is watched
+WEIGHT = 0.4  # the language model's while training is watched
 
 
 @dataclass(frozen=True)
@@ -205,8 +205,10 @@ class RankerTuner:
 def _described(source: RankingLists) -> Mapping[str, Any]:
     study = source.study
     return {
+        "data": study.workspace.name,
         "items": study.workspace.catalog_fingerprint,
         "split": study.name,
         "seed": study.seed,
         "fingerprint": study.split.fingerprint,
+        "unseen": source.unseen,
     }

@@ -77,9 +77,11 @@ class Asked:
 class RankingLists:
     """Lists of one study, with candidates by one retrieval; nothing of its test part is in them."""
 
-    def __init__(self, study: Study, retrieval: Retrieval):
+    def __init__(self, study: Study, retrieval: Retrieval, unseen: Sequence[str] = ()):
+        """``unseen``: fingerprints of the splits of whose test part nothing is in here; the study's own by default."""
         self.study = study
         self.retrieval = retrieval
+        self.unseen = list(unseen) or [study.split.fingerprint]
 
     def to_learn_from(self, size: int, seed: int) -> "Callable[[int], TrainingList]":
         """Draws the training list of a number, ``size`` candidates each.

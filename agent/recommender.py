@@ -254,7 +254,7 @@ class Recommender:
         """Why the gate of the tuned ranker does not apply; empty where it does."""
         tuned = self._tuned
         if tuned is None:
-            return "there is no tuned ranker, and an untuned one orders worse"
+            return self._models.why_no_ranker
         if not tuned.gate.opens:
             return "validation did not prove that it helps"
         if request.query.strip() or (request.user is None and request.history is None):

@@ -9,12 +9,15 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
+import finetune
 from retrieval.errors import WorkspaceError
 from retrieval.text.options import ChromaOptions
+from retrieval.versions import CURRENT
 
 _ADDRESS = re.compile(r"https?://[\w.-]+:\d{1,5}")
 
 TUNED, RANKER = Path("models") / "encoder", Path("models") / "ranker"  # in a workspace
+PACKAGED_RANKER = Path(finetune.__file__).parent / "pretrained" / "ranker"  # `make pretrained` writes it
 
 
 class _Section(BaseModel):
@@ -112,7 +115,7 @@ class RankingSettings(_Section):
     )
     ranker: str = Field(
         "auto",
-        description="auto: what whyrec finetune ranker made, where its gate is open; off; or a folder of rankers",
+        description="auto: what whyrec finetune ranker made, else the packaged one; off; or a folder with rankers",
     )
     candidates: int = Field(40, ge=1, le=1000, description="how many retrieved items the language model scores")
 
@@ -179,7 +182,8 @@ def load_settings(file: Path | None) -> Settings:
     if encoder.tuned == "on":
         encoder = encoder.model_copy(update={"tuned": str(file.parent / TUNED)})
     if ranking.ranker == "auto":
-        ranking = ranking.model_copy(update={"ranker": str(file.parent / RANKER)})
+        own = file.parent / RANKER
+        ranking = ranking.model_copy(update={"ranker": str(own if (own / CURRENT).is_file() else PACKAGED_RANKER)})
     return settings.model_copy(update={"encoder": encoder, "ranking": ranking})
 
 

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from agent.settings import PACKAGED_RANKER
 from retrieval.artefacts import write_text
 from retrieval.data.workspace import Workspace
 from retrieval.errors import InputError, ModelError, first_line
 from retrieval.versions import CURRENT, current_version, version_names
 
+PACKAGED = "packaged"
 KINDS = ("fusion", "encoder", "ranker")
 
 
@@ -40,16 +42,21 @@ def stored_models(workspace: Workspace) -> list[Stored]:
 def _stored(models: Path) -> Iterator[Stored]:
     for kind in KINDS:
         live = current_version(models / kind)
+        if kind == "ranker" and PACKAGED_RANKER.is_dir():
+            yield _described(kind, PACKAGED, PACKAGED_RANKER, live=live is None)
         for version in version_names(models / kind):
-            folder = models / kind / version
-            try:
-                config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-                says = _SAYS[kind](config)
-                command = str(config.get("command", ""))
-            except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-                raise ModelError(f"{folder} cannot be read ({first_line(error)}); delete it") from error
-            size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-            yield Stored(kind, version, version == live, size, says, command, folder)
+            yield _described(kind, version, models / kind / version, live=version == live)
+
+
+def _described(kind: str, version: str, folder: Path, *, live: bool) -> Stored:
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        says = _SAYS[kind](config)
+        command = str(config.get("command", ""))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ModelError(f"{folder} cannot be read ({first_line(error)}); delete it") from error
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    return Stored(kind, version, live, size, says, command, folder)
 
 
 def _fusion(config: Mapping[str, Any]) -> str:
@@ -81,7 +88,11 @@ def use_model(workspace: Workspace, version: str) -> Stored:
         InputError: there is none of this name.
     """
     found = _named(workspace, version)
-    write_text(found.folder.parent / CURRENT, found.version + "\n")
+    current = workspace.root / "models" / found.kind / CURRENT
+    if found.version == PACKAGED:
+        current.unlink(missing_ok=True)
+    else:
+        write_text(current, found.version + "\n")
     return found
 
 
@@ -94,6 +105,8 @@ def remove_model(workspace: Workspace, version: str) -> Stored:
     found = _named(workspace, version)
     if found.live:
         raise InputError(f"the {found.kind} {found.version} serves now; let another one serve before it is removed")
+    if found.version == PACKAGED:
+        raise InputError("the packaged ranker belongs to whyrec; to do without it: WHYREC_RANKING__RANKER=off")
     shutil.rmtree(found.folder)
     return found
 

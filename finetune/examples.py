@@ -18,6 +18,7 @@ from retrieval.text.profile import TOLD, telling
 
 COLD_FROM = 5  # events that an item needs to be treated as unseen
 FOLDS = 5
+ASKED = 2_000  # users of a world at most, drawn at random
 HIDDEN = 0.2  # of a user's events, where warm items are to be found
 SHORTENED, SHORTEST = 0.5, 3  # share of the histories that are cut, and to how many items at least
 FORGOTTEN = 0.1  # of a history, by chance
@@ -66,13 +67,14 @@ def cold_pools(train: Histories, liked_from: float, fit: Fit, size: int, seed: i
     known = np.flatnonzero(counts >= COLD_FROM)
     if len(known) < folds:
         raise InputError(f"a ranker learns from items with {COLD_FROM} events or more, and these events have none")
-    drawn = np.random.default_rng(seed).permutation(known)
+    rng = np.random.default_rng(seed)
+    drawn = rng.permutation(known)
     pools: list[Pool] = []
     for cold in np.array_split(drawn, folds):
         unseen = np.zeros(train.values.shape[1], dtype=np.bool_)
         unseen[cold] = True
         hidden = unseen[train.values.indices]
-        pools += _world(train, hidden, fit, liked_from, size, among=unseen)
+        pools += _world(train, hidden, fit, liked_from, size, rng, among=unseen)
     return pools
 
 
@@ -89,7 +91,7 @@ def warm_pools(train: Histories, liked_from: float, fit: Fit, size: int, seed: i
     for number in range(folds):
         asked = group == number
         if asked.any() and not asked.all():
-            pools += _world(train, draws & asked[rows], fit, liked_from, size, asked=asked)
+            pools += _world(train, draws & asked[rows], fit, liked_from, size, rng, asked=asked)
     return pools
 
 
@@ -99,6 +101,7 @@ def _world(
     fit: Fit,
     liked_from: float,
     size: int,
+    rng: np.random.Generator,
     asked: NDArray[np.bool_] | None = None,
     among: NDArray[np.bool_] | None = None,
 ) -> list[Pool]:
@@ -112,6 +115,7 @@ def _world(
     rows = np.flatnonzero((np.diff(liked_hidden.indptr) > 0) & (known.counts > 0))
     if len(rows) == 0:
         return []
+    rows = np.sort(rng.choice(rows, min(ASKED, len(rows)), replace=False))
     told = known.take(rows)
     found = fit(learnt).top(told, size, candidates=among)
     speaks = told.positives(liked_from)

@@ -102,7 +102,7 @@ def evaluate(
         seeds,
         trials,
         reference,
-        name or _name_of(workspace),
+        name or opened.workspace.name,
     )
     with opened.workspace.writing(), Steps() as watch:
         evaluation = Evaluation(opened.workspace, opened.settings, Models(opened.settings), plan, watch)
@@ -116,11 +116,6 @@ def evaluate(
     if "fused" in {row["system"] for row in report["rows"]} and not made and opened.settings.ranking.fusion != "off":
         note(f"fused is what whyrec recommend will serve once you run: {command('tune', workspace)}")
     say(f"Report: {folder / 'report.html'}")
-
-
-def _name_of(root: Path) -> str:
-    path = root.resolve()
-    return path.parent.name if path.name == DEFAULT_WORKSPACE.name else path.name
 
 
 def _write(folder: Path, report: dict[str, Any]) -> None:

@@ -197,7 +197,7 @@ class SeedRun:
             return "it asks the index, whose tuned encoder has seen what is held out; the strategies stand for it"
         if name == RANKED and self._ranker is None:
             again = command(f"finetune ranker --split {self._study.name} --seed {self._study.seed}", self._root)
-            return f"no ranker was tuned on this split; run: {again}"
+            return f"no ranker was tuned on this split, and what serves has seen its test part; run: {again}"
         return ""
 
     @property
@@ -206,8 +206,12 @@ class SeedRun:
 
     @cached_property
     def _ranker(self) -> TunedRanker | None:
-        """The one that was tuned on this very split."""
-        return ranker_of_split(self._root / RANKER, self._study.split.fingerprint)
+        """The one that was tuned on this very split, else the one that serves if it has not seen the test part."""
+        study = self._study
+        own = ranker_of_split(self._root / RANKER, study.split.fingerprint)
+        serving = study.models.tuned_ranker if own is None else None
+        items = study.workspace.catalog_fingerprint
+        return serving if serving and serving.may_be_measured(items, study.split.fingerprint) else own
 
     def _winners(self, names: Sequence[str]) -> dict[str, Tuned]:
         """The tuned parameters of each scorer; those that the data do not allow are left out with a note."""

@@ -64,6 +64,12 @@ class Workspace:
         self.events_path = root / "data" / "events"
         self.users_path = root / "data" / "users.parquet"
 
+    @property
+    def name(self) -> str:
+        """What the data are called where nothing else is said: the folder, or for a hidden one that around it."""
+        path = self.root.resolve()
+        return path.parent.name if path.name.startswith(".") else path.name
+
     def _settings(self) -> dict[str, object]:
         try:
             return tomllib.loads(self.settings_path.read_text(encoding="utf-8"))
