@@ -240,15 +240,22 @@ class Models:
             ModelError: it is damaged.
         """
         named = self._settings.ranking.ranker
-        tuned = None if named in (OFF, "auto") else current_ranker(Path(named).expanduser())
-        return None if tuned and tuned.packaged and self._why_unfit(tuned) else tuned
+        if named == str(PACKAGED_RANKER):
+            return self.packaged_ranker
+        return None if named in (OFF, "auto") else current_ranker(Path(named).expanduser())
+
+    @cached_property
+    def packaged_ranker(self) -> TunedRanker | None:
+        """The one that came with whyrec; None where the settings name another language model than it is for."""
+        packaged = current_ranker(PACKAGED_RANKER)
+        return None if packaged is None or self._why_unfit(packaged) else packaged
 
     @cached_property
     def why_no_ranker(self) -> str:
         """Why there is no tuned ranker, where there is none."""
-        packaged = current_ranker(PACKAGED_RANKER)
-        unfit = packaged and self._settings.ranking.ranker == str(PACKAGED_RANKER) and self._why_unfit(packaged)
-        return unfit or "there is no tuned ranker, and an untuned one orders worse"
+        named = self._settings.ranking.ranker
+        packaged = current_ranker(PACKAGED_RANKER) if named == str(PACKAGED_RANKER) else None
+        return (packaged and self._why_unfit(packaged)) or "there is no tuned ranker, and an untuned one orders worse"
 
     def _why_unfit(self, packaged: TunedRanker) -> str:
         """Why the language model is not the one that the packaged ranker needs; empty where it is."""

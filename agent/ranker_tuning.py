@@ -2,21 +2,23 @@
 
 import json
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
 from agent.evaluation.output import versions
+from agent.evaluation.study import Study
 from agent.evaluation.watch import Watch
 from agent.gate import KINDS, Gate, JudgedList, JudgedLists, fit_gate, meet
 from agent.models import Models
 from agent.ranking_lists import RankingLists
-from agent.tuned_ranker import save_ranker
+from agent.tuned_ranker import Learnt, TunedRanker, current_ranker, save_ranker
 from agent.unfinished import UNFINISHED, begin
+from retrieval.errors import InputError, ModelError
 
 if TYPE_CHECKING:
     from finetune.lora import LoraTuning, RankerTrainer, TrainingList
@@ -71,9 +73,9 @@ class RankerTuner:
         tuning: "LoraTuning",
         folder: Path,
         watch: Watch,
-        start: Path | None = None,
+        start: TunedRanker | None = None,
     ):
-        """``sources`` take turns in training. folder: where versions of rankers are kept; start: an adapter's."""
+        """``sources`` take turns in training. folder: where versions of rankers are kept. start: what to begin with."""
         self._sources = sources
         self._models = models
         self._plan = plan
@@ -120,15 +122,20 @@ class RankerTuner:
             "base": base,
             "base_fingerprint": models.language_model_fingerprint,
             "gate": gate.to_json(),
-            "learnt_from": [_described(source) for source in self._sources],
+            "learnt_from": [asdict(one) for one in self._learnt_from],
             "retrieval": self._sources[0].retrieval.described,
             "plan": asdict(self._plan),
             "tuning": asdict(self._tuning),
-            "started_from": self._start.name if self._start else None,
+            "started_from": self._start.version if self._start else None,
             "curve": list(curve),
             "versions": versions(),
         }
         return save_ranker(self._folder, lambda folder: save_adapter(models.language_model, RANK, folder, base), made)
+
+    @property
+    def _learnt_from(self) -> list[Learnt]:
+        own = [source.learnt for source in self._sources]
+        return [*own, *(self._start.learnt_from if self._start else ())]
 
     def _trainer(self) -> "RankerTrainer":
         from finetune.lora import RankerTrainer
@@ -143,7 +150,8 @@ class RankerTuner:
             return draws[number % len(draws)](number // len(draws))
 
         steps = -(-self._plan.lists // self._tuning.lists)
-        return RankerTrainer(self._models.language_model, draw, steps, self._tuning, self._start)
+        start = self._start.folder if self._start else None
+        return RankerTrainer(self._models.language_model, draw, steps, self._tuning, start)
 
     def _train(self, trainer: "RankerTrainer") -> list[dict[str, float]]:
         """Train to the end; the trainer then has the adapter that was best on the lists that were watched."""
@@ -199,16 +207,32 @@ class RankerTuner:
     def _begin(self, resume: bool) -> None:
         made_of = [(source.study.fingerprint, source.retrieval.described) for source in self._sources]
         parts = (made_of, self._models.language_model_fingerprint, self._plan, self._tuning, version("whyrec"))
-        begin(self._state, (*parts, str(self._start)), resume=resume)
+        begin(self._state, (*parts, self._start and self._start.folder), resume=resume)
 
 
-def _described(source: RankingLists) -> Mapping[str, Any]:
-    study = source.study
-    return {
-        "data": study.workspace.name,
-        "items": study.workspace.catalog_fingerprint,
-        "split": study.name,
-        "seed": study.seed,
-        "fingerprint": study.split.fingerprint,
-        "unseen": source.unseen,
-    }
+def find_start(wanted: str, models: Models, study: Study) -> TunedRanker | None:
+    """What tuning on a study may begin with: ``auto``, the packaged ranker if it fits; ``none``; or one in a folder.
+
+    Raises:
+        InputError: the folder's ranker belongs to another language model, or it has seen what the study holds out.
+        ModelError: there is none in the folder, or it is damaged.
+    """
+    held_out = study.workspace.catalog_fingerprint, study.split.fingerprint
+    if wanted == "none":
+        return None
+    if wanted == "auto":
+        packaged = models.packaged_ranker
+        return packaged if packaged and packaged.may_be_measured(*held_out) else None
+    found = current_ranker(Path(wanted).expanduser())
+    if found is None:
+        raise ModelError(f"there is no tuned ranker in {wanted}")
+    if found.base_fingerprint != models.language_model_fingerprint:
+        raise InputError(
+            f"the ranker in {wanted} belongs to the language model {found.base} ({found.base_fingerprint}), and the "
+            f"settings name {models.language_model_name} ({models.language_model_fingerprint})"
+        )
+    if not found.may_be_measured(*held_out):
+        raise InputError(
+            f"the ranker in {wanted} has learnt from what the split {study.name} with seed {study.seed} holds out"
+        )
+    return found

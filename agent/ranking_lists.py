@@ -12,6 +12,7 @@ from agent.evaluation.study import Study
 from agent.evaluation.tuning import Tuned, tuned
 from agent.evaluation.watch import Watch
 from agent.gate import JudgedList
+from agent.tuned_ranker import Learnt
 from retrieval.cf.fused import SINGLE, Fused, Fusion
 from retrieval.cf.live import TEXT
 from retrieval.cf.scorer import System
@@ -81,7 +82,14 @@ class RankingLists:
         """``unseen``: fingerprints of the splits of whose test part nothing is in here; the study's own by default."""
         self.study = study
         self.retrieval = retrieval
-        self.unseen = list(unseen) or [study.split.fingerprint]
+        self._unseen = list(unseen) or [study.split.fingerprint]
+
+    @property
+    def learnt(self) -> Learnt:
+        """Where the lists are from."""
+        study = self.study
+        data = study.workspace.name, study.workspace.catalog_fingerprint
+        return Learnt(*data, study.name, study.seed, study.split.fingerprint, self._unseen)
 
     def to_learn_from(self, size: int, seed: int) -> "Callable[[int], TrainingList]":
         """Draws the training list of a number, ``size`` candidates each.

@@ -1,7 +1,7 @@
 """The tuned ranker of a workspace: an adapter of the language model, and the gate that says where it has a say."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,11 +29,25 @@ the interval is the gain's 95 %, its lower end):
 
 
 @dataclass(frozen=True)
+class Learnt:
+    """What a ranker was tuned and judged on: what the data are called, the fingerprint of their items, and a split.
+
+    unseen: fingerprints of the splits of whose test parts it has seen nothing.
+    """
+
+    data: str
+    items: str
+    split: str
+    seed: int
+    fingerprint: str
+    unseen: Sequence[str]
+
+
+@dataclass(frozen=True)
 class TunedRanker:
     """folder: with the adapter. base, base_fingerprint: the language model it belongs to.
 
-    learnt_from: for each data set it was tuned and judged on, the fingerprint of its items and those of the splits of
-    which it has seen no test part. retrieval: what the gate was proven on (`described`).
+    retrieval: what the gate was proven on (`described`).
     """
 
     version: str
@@ -41,17 +55,12 @@ class TunedRanker:
     base: str
     base_fingerprint: str
     gate: Gate
-    learnt_from: tuple[tuple[str, frozenset[str]], ...]
+    learnt_from: tuple[Learnt, ...]
     retrieval: Mapping[str, Any]
 
     def may_be_measured(self, items: str, split: str) -> bool:
         """Whether nothing of this split's test part was seen; ``items``, ``split``: fingerprints."""
-        return all(split in unseen for of, unseen in self.learnt_from if of == items)
-
-    @property
-    def packaged(self) -> bool:
-        """Whether it came with whyrec."""
-        return self.folder == PACKAGED_RANKER
+        return all(split in one.unseen for one in self.learnt_from if one.items == items)
 
 
 def save_ranker(folder: Path, write: Callable[[Path], None], made: Mapping[str, Any]) -> str:
@@ -92,7 +101,7 @@ def ranker_of_split(folder: Path, split: str) -> TunedRanker | None:
         ModelError: one is damaged or of a newer format.
     """
     every = [_read(folder / name) for name in version_names(folder)]
-    fitting = [one for one in every if any(split in unseen for _, unseen in one.learnt_from)]
+    fitting = [one for one in every if any(split in learnt.unseen for learnt in one.learnt_from)]
     return fitting[-1] if fitting else None
 
 
@@ -104,7 +113,7 @@ def _read(folder: Path) -> TunedRanker:
             raise ModelError(f"the tuned ranker in {folder} is of a newer whyrec; update it, or {again}")
         base, fingerprint = config["base"], config["base_fingerprint"]
         gate = Gate.from_json(config["gate"])
-        learnt_from = tuple((one["items"], frozenset(one["unseen"])) for one in config["learnt_from"])
+        learnt_from = tuple(Learnt(**one) for one in config["learnt_from"])
         version = "packaged" if folder == PACKAGED_RANKER else folder.name
         return TunedRanker(version, folder, base, fingerprint, gate, learnt_from, config["retrieval"])
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -11,7 +11,9 @@ from tiny_encoder import save_tiny_encoder
 from tiny_language_model import save_tiny_language_model
 from typer.testing import CliRunner
 
-from agent import ranker_tuning
+from agent import models as models_module
+from agent import ranker_tuning, stored, tuned_ranker
+from agent import settings as settings_module
 from agent.cli.app import app
 from agent.evaluation.study import Question, Study
 from agent.models import Models
@@ -267,3 +269,69 @@ def test_versions_are_listed_chosen_and_removed(root, folders):
     assert whyrec("models", "remove", second, "-w", root).exit_code == 0
     assert second not in whyrec("models", "-w", root).stdout
     assert whyrec("models", "use", "2000", "-w", root).exit_code == 1
+
+
+def test_tuning_starts_from_a_ranker_that_has_not_seen_what_is_held_out(tuned, root, folders):
+    start = tuned[0] / "models" / "ranker"
+    words = ("finetune", "ranker", "--lists", "4", "--trials", "1", "--start-from", start, "-w", root)
+    again = whyrec(*words, "--split", "cold-items", **environment(folders))
+    assert again.exit_code == 0, again.output
+    assert f"Starting from the ranker {current_ranker(start).version}" in again.stderr.replace("\n", " ")
+    made = current_ranker(root / "models" / "ranker")
+    assert [one.split for one in made.learnt_from] == ["cold-items", "cold-items"]
+    other = whyrec(*words, "--split", "temporal", **environment(folders))
+    assert other.exit_code == 1
+    assert "has learnt from what the split temporal" in other.stderr.replace("\n", " ")
+    missing = whyrec(*words[:-4], "--start-from", root / "data", "-w", root, **environment(folders))
+    assert missing.exit_code == 1
+    assert "no tuned ranker" in missing.stderr
+
+
+@pytest.fixture
+def packaged(tuned, tmp_path, monkeypatch):
+    """A package whose ranker is the tuned one, with an open gate for what the text finds."""
+    shutil.copytree(tuned[0], tmp_path / "from")
+    opened(tmp_path / "from", 0.6, retrieval={"strategy": "single", "soft-knn": 1.0})
+    folder = tmp_path / "packaged"
+    shutil.copytree(current_ranker(tmp_path / "from" / "models" / "ranker").folder, folder)
+    for module in (settings_module, tuned_ranker, models_module, stored):
+        monkeypatch.setattr(module, "PACKAGED_RANKER", folder)
+    return folder
+
+
+@pytest.mark.usefixtures("packaged")
+def test_the_packaged_ranker_serves_where_none_was_tuned(root, folders, tmp_path):
+    served = whyrec("recommend", "user-01", "-f", "json", "-w", root, **environment(folders))
+    assert served.exit_code == 0, served.output
+    assert all("rank" in row["by"] for row in json.loads(served.stdout))
+    other = save_tiny_language_model(tmp_path / "other")
+    without = environment(folders) | {"WHYREC_LANGUAGE_MODEL__MODEL": str(other)}
+    answer = whyrec("recommend", "user-01", "-f", "json", "-w", root, **without)
+    assert answer.exit_code == 0, answer.output
+    assert "the packaged ranker is for" in answer.stderr.replace("\n", " ")
+    assert all("rank" not in row["by"] for row in json.loads(answer.stdout))
+
+
+@pytest.mark.usefixtures("packaged")
+def test_the_packaged_ranker_is_listed_and_stays(root, folders):
+    rows = json.loads(whyrec("models", "-w", root, "-f", "json").stdout)
+    assert [(one["version"], one["live"]) for one in rows] == [("packaged", True)]
+    own = tuner_of(root, folders).run("whyrec finetune ranker").version
+    rows = json.loads(whyrec("models", "-w", root, "-f", "json").stdout)
+    assert [(one["version"], one["live"]) for one in rows] == [("packaged", False), (own, True)]
+    assert whyrec("models", "use", "packaged", "-w", root).exit_code == 0
+    assert "belongs to whyrec" in whyrec("models", "remove", "packaged", "-w", root).stderr.replace("\n", " ")
+    rows = json.loads(whyrec("models", "-w", root, "-f", "json").stdout)
+    assert [(one["version"], one["live"]) for one in rows] == [("packaged", True), (own, False)]
+
+
+@pytest.mark.usefixtures("packaged")
+def test_the_packaged_ranker_is_not_measured_where_it_has_seen_the_test(root, folders):
+    words = ("evaluate", "--trials", "1", "--users", "12", "--systems", "fused,ranked", "-f", "json", "-w", root)
+    off = environment(folders) | {"WHYREC_RANKING__FUSION": "off"}
+    clean = whyrec(*words, "--split", "cold-items", **off)
+    assert clean.exit_code == 0, clean.output
+    assert {row["system"] for row in json.loads(clean.stdout)} == {"fused", "ranked"}
+    seen = whyrec(*words, "--split", "temporal", **off)
+    assert seen.exit_code == 1
+    assert "has seen its test part" in seen.stderr.replace("\n", " ")

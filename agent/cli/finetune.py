@@ -60,6 +60,9 @@ def ranker(
     lists: Annotated[int, typer.Option(min=1, help="How many lists are learnt from.")] = 2_000,
     rate: Annotated[float, typer.Option(min=1e-6, max=1, help="The highest learning rate.")] = 8e-4,
     trials: TrialsOption = 20,
+    start_from: Annotated[
+        str, typer.Option(help="auto: the packaged ranker, where it fits; none; or a folder with rankers.")
+    ] = "auto",
     resume: Annotated[bool, typer.Option("--resume", help="Go on where an interrupted tuning stopped.")] = False,
     seed: Annotated[int, typer.Option(min=0, help="For the split and for what is drawn in training.")] = 0,
     form: FormatOption = Format.table,
@@ -74,7 +77,7 @@ def ranker(
     """
     from agent.evaluation.study import Question
     from agent.models import Models
-    from agent.ranker_tuning import Plan, RankerTuner
+    from agent.ranker_tuning import Plan, RankerTuner, find_start
     from agent.ranking_lists import RankingLists, find_retrieval
     from agent.settings import RANKER
     from agent.tuned_study import open_study
@@ -83,11 +86,13 @@ def ranker(
     opened = open_workspace(workspace)
     models = Models(opened.settings, say)
     study = open_study(opened.workspace, opened.settings, models, Question(split.value if split else None), seed)
+    start = find_start(start_from, models, study)
+    if start:
+        say(f"Starting from the ranker {start.version}")
     with opened.workspace.writing(), Steps() as watch:
         source = RankingLists(study, find_retrieval(study, trials, watch))
-        tuner = RankerTuner(
-            [source], models, Plan(lists), LoraTuning(rate=rate, seed=seed), opened.workspace.root / RANKER, watch
-        )
+        tuning, folder = LoraTuning(rate=rate, seed=seed), opened.workspace.root / RANKER
+        tuner = RankerTuner([source], models, Plan(lists), tuning, folder, watch, start)
         outcome = tuner.run(shlex.join(["whyrec", *sys.argv[1:]]), resume=resume)
     rows = [
         {
