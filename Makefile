@@ -51,6 +51,7 @@ docs: $(VENV)/.installed-dev ## write docs/cli.md anew from the commands' help
 
 bench: setup ## the benchmarks behind the committed figures
 	$(BIN)/python -m benchmarks.packed_scoring
+	$(BIN)/python -m benchmarks.ranker_training
 	$(BIN)/python -m benchmarks.indexing
 	$(BIN)/python -m benchmarks.scale
 	$(BIN)/python -m benchmarks.profile_choice

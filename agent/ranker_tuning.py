@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -13,7 +14,7 @@ import numpy as np
 from agent.evaluation.output import versions
 from agent.evaluation.study import Study
 from agent.evaluation.watch import Watch
-from agent.gate import KINDS, Gate, JudgedList, JudgedLists, fit_gate, meet
+from agent.gate import CLOSED, KINDS, Gate, JudgedList, JudgedLists, fit_gate, meet
 from agent.models import Models
 from agent.ranking_lists import RankingLists
 from agent.tuned_ranker import Learnt, TunedRanker, current_ranker, save_ranker
@@ -35,7 +36,7 @@ class Plan:
 
     lists: int = 2_000
     size: int = 10
-    every: int = 250
+    every: int = 500
 
 
 @dataclass(frozen=True)
@@ -59,10 +60,30 @@ class _Seen:
         return cls(**json.loads(text))
 
 
+class _Log:
+    """What TensorBoard shows, by step; nothing without a folder."""
+
+    def __init__(self, folder: Path | None):
+        self._writer = None
+        if folder is None:
+            return
+        if find_spec("tensorboard") is None:
+            raise InputError("a log for TensorBoard needs it: pip install tensorboard")
+        from torch.utils.tensorboard import SummaryWriter
+
+        self._writer = SummaryWriter(str(folder))
+
+    def write(self, name: str, value: float, step: int) -> None:
+        if self._writer is not None:
+            self._writer.add_scalar(name, value, step)
+            self._writer.flush()
+
+
 class RankerTuner:
     """Learns from training events, watches and judges on validation, and leaves the test alone.
 
-    The state is in ``.unfinished`` in ``folder`` after each 25 steps.
+    The state is in ``.unfinished`` in ``folder`` after each 25 steps. Of several processes (`accelerate launch`) the
+    first looks at validation, judges and writes; the outcome of the others has no version.
     """
 
     def __init__(
@@ -74,8 +95,12 @@ class RankerTuner:
         folder: Path,
         watch: Watch,
         start: TunedRanker | None = None,
+        log: Path | None = None,
     ):
-        """``sources`` take turns in training. folder: where versions of rankers are kept. start: what to begin with."""
+        """``sources`` take turns in training. folder: where versions of rankers are kept.
+
+        start: what to begin with. log: a folder for TensorBoard, which must be installed then.
+        """
         self._sources = sources
         self._models = models
         self._plan = plan
@@ -83,6 +108,7 @@ class RankerTuner:
         self._watch = watch
         self._folder = folder
         self._start = start
+        self._log = _Log(log)
         self._state = folder / UNFINISHED
 
     def run(self, command: str, *, resume: bool = False) -> Outcome:
@@ -94,11 +120,17 @@ class RankerTuner:
             ModelError: the language model cannot be loaded or tuned, or training fails.
             WorkspaceError: what an interrupted run left cannot be read.
         """
-        self._begin(resume)
         trainer = self._trainer()
+        with trainer.first_alone():
+            if trainer.is_first:
+                self._begin(resume)
         curve = self._train(trainer)
-        name = self._keep(gate := self._gate(), curve, command)
-        shutil.rmtree(self._state)
+        gate, name = CLOSED, ""
+        with trainer.first_alone():
+            if trainer.is_first:
+                gate = self._gate()
+                name = self._keep(gate, curve, command)
+                shutil.rmtree(self._state)
         return Outcome(gate, curve, name)
 
     def _gate(self) -> Gate:
@@ -160,39 +192,44 @@ class RankerTuner:
         best, checkpoint = self._state / "best.safetensors", self._state / "trainer.safetensors"
         seen = _Seen.from_json(trainer.restore(checkpoint)) if checkpoint.is_file() else _Seen([], [])
         if not seen.curve:
-            seen.curve.append(self._look(trainer))
+            self._look(trainer, seen)
         every = max(1, self._plan.every // self._tuning.lists)
         self._watch.start("Tuning the language model", trainer.steps)
         self._watch.advance(trainer.step)
         while trainer.step < trainer.steps:
-            trainer.run(min(every - trainer.step % every, KEPT), self._told(seen))
+            trainer.run(min(every - trainer.step % every, KEPT), self._told(trainer, seen))
             if trainer.step % every == 0 or trainer.step == trainer.steps:
-                seen.curve.append(self._look(trainer) | {"loss": float(np.mean(seen.losses))})
-                self._watch.note("  ".join(f"{name} {value:.4g}" for name, value in seen.curve[-1].items()))
-                seen.losses.clear()
-                if seen.curve[-1]["mixed"] >= max(one["mixed"] for one in seen.curve):
+                self._look(trainer, seen)
+                if trainer.is_first and seen.curve[-1]["mixed"] >= max(one["mixed"] for one in seen.curve):
                     save_file(trainer.adapter(), best)
             trainer.save(checkpoint, json.dumps(asdict(seen)))
         if best.is_file():
             trainer.put(load_file(best))
         return seen.curve
 
-    def _told(self, seen: "_Seen") -> Callable[[float], None]:
+    def _told(self, trainer: "RankerTrainer", seen: "_Seen") -> Callable[[float], None]:
         def told(loss: float) -> None:
             seen.losses.append(loss)
+            self._log.write("loss", loss, trainer.step)
             self._watch.advance()
 
         return told
 
-    def _look(self, trainer: "RankerTrainer") -> dict[str, float]:
-        """NDCG@10 on the watched lists: by the retriever, by the language model, and by both."""
-        lists = JudgedLists.of(
-            [one for source in self._sources for one in self._judged(source, 0, self._watched_of(source))]
-        )
-        found = {"retrieved": 0.0, "mixed": WEIGHT, "ranked": 1.0}
-        both = {name: dict.fromkeys(KINDS, alpha) for name, alpha in found.items()}
-        figures = {name: float(lists.figures(alpha).mean()) for name, alpha in both.items()}
-        return {"lists": trainer.step * self._tuning.lists, **figures}
+    def _look(self, trainer: "RankerTrainer", seen: _Seen) -> None:
+        """Add NDCG@10 on the watched lists: by the retriever, by the language model, and by both."""
+        with trainer.first_alone():
+            if not trainer.is_first:
+                return
+            found = [one for source in self._sources for one in self._judged(source, 0, self._watched_of(source))]
+            lists = JudgedLists.of(found)
+            alphas = {"retrieved": 0.0, "mixed": WEIGHT, "ranked": 1.0}
+            figures = {n: float(lists.figures(dict.fromkeys(KINDS, alpha)).mean()) for n, alpha in alphas.items()}
+            loss = {"loss": float(np.mean(seen.losses))} if seen.losses else {}
+            seen.curve.append({"lists": trainer.step * self._tuning.lists, **figures, **loss})
+            seen.losses.clear()
+            for name in ("mixed", "ranked"):
+                self._log.write(f"ndcg@10/{name}", figures[name], trainer.step)
+            self._watch.note("  ".join(f"{name} {value:.4g}" for name, value in seen.curve[-1].items()))
 
     def _watched_of(self, source: RankingLists) -> int:
         """How many of its users are watched; the others judge."""

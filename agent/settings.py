@@ -102,8 +102,8 @@ class LanguageModelSettings(_Section):
     """The language model that ranks and writes."""
 
     model: str = Field("smollm2", description="smollm2 (packaged), a folder, a GGUF file, or a Hugging Face id")
-    precision: Literal["auto", "float32", "bfloat16"] = Field(
-        "auto", description="auto: bfloat16 where the machine computes it, float32 elsewhere"
+    precision: Literal["auto", "float32", "bfloat16", "4bit"] = Field(
+        "auto", description="auto: bfloat16 where the machine computes it, float32 elsewhere; 4bit: on a GPU alone"
     )
 
 

@@ -67,7 +67,7 @@ def main() -> None:
     tuning = LoraTuning(seed=asked.seed)
     with Steps() as watch:
         every = [source for root in roots for source in sources(root)]
-        tuner = RankerTuner(every, models, Plan(asked.lists, every=500), tuning, folder, watch)
+        tuner = RankerTuner(every, models, Plan(asked.lists), tuning, folder, watch)
         outcome = tuner.run("python -m benchmarks.pretrained " + shlex.join(sys.argv[1:]), resume=asked.resume)
     print((folder / outcome.version / "README.md").read_text(encoding="utf-8"))
     if asked.out is None:

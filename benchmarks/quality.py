@@ -36,7 +36,7 @@ def whyrec(*arguments: object, settings: dict[str, str]) -> None:
     """Run the command as a person would."""
     words = ["whyrec", *map(str, arguments)]
     print("$", *(f"{name}={value}" for name, value in settings.items()), *words, flush=True)
-    call = [sys.executable, "-c", "from agent.cli import main; main()", *words[1:]]
+    call = [sys.executable, "-m", "agent.cli", *words[1:]]
     subprocess.run(call, check=True, env=os.environ | settings)
 
 

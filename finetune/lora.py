@@ -2,7 +2,7 @@
 
 import contextlib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -187,6 +187,13 @@ class RankerTrainer:
     def is_first(self) -> bool:
         """Whether this process is the one that writes."""
         return bool(self._accelerator.is_main_process)
+
+    @contextlib.contextmanager
+    def first_alone(self) -> Iterator[None]:
+        """What the first process does in the block the others wait for, and find done."""
+        with self._accelerator.main_process_first():
+            yield
+        self._accelerator.wait_for_everyone()
 
     def adapter(self) -> dict[str, torch.Tensor]:
         """What was learnt, by name."""

@@ -152,3 +152,9 @@ def test_order_of_candidates_never_matters(lm):
             request.history, tuple(request.candidates[p] for p in places), tuple(request.texts[p] for p in places)
         )
         assert dict(zip(shuffled.candidates, ranker.score([shuffled])[0].tolist(), strict=True)) == straight
+
+
+def test_four_bits_are_refused_without_a_gpu(tmp_path):
+    folder = save_tiny_language_model(tmp_path / "model")
+    with pytest.raises(ModelError, match="four bits needs a GPU"):
+        load_language_model(folder, tmp_path / "cache", device="cpu", precision="4bit")

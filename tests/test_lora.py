@@ -129,6 +129,39 @@ def test_lower_layers_learn_nothing_where_only_the_upper_half_is_tuned(language_
     assert all("layers.1." in name for name in tuned._learnt)
 
 
+@pytest.mark.parametrize("family", ["llama", "qwen2", "qwen3", "gemma3_text"])
+def test_every_family_is_scored_tuned_and_loaded_alike(tmp_path, family):
+    language_model = tiny_language_model(tmp_path / "model", family)
+    request = draw(3).request
+    plain = LMRanker(language_model).score([request])[0]
+    alone = [
+        LMRanker(language_model).score([replace(request, candidates=(c,), texts=(t,))])[0][0]
+        for c, t in zip(request.candidates, request.texts, strict=True)
+    ]
+    np.testing.assert_allclose(plain, alone, atol=1e-4)
+    tuned = trainer(language_model, steps=6)
+    tuned.run(6)
+    after = LMRanker(language_model, RANK).score([request])[0]
+    assert np.abs(after - plain).max() > 1e-3
+    save_adapter(language_model, RANK, tmp_path / "adapter", family)
+    other = tiny_language_model(tmp_path / "other", family)
+    load_adapter(other, RANK, tmp_path / "adapter")
+    np.testing.assert_allclose(LMRanker(other, RANK).score([request])[0], after, atol=0.05)  # half precision
+
+
+def test_tuning_goes_on_from_an_adapter(language_model, tmp_path):
+    trainer(language_model).run(10)
+    save_adapter(language_model, RANK, tmp_path / "adapter", "tiny")
+    scores = LMRanker(language_model, RANK).score([draw(1).request])[0]
+    other = tiny_language_model(tmp_path / "other")
+    again = RankerTrainer(other, draw, 5, replace(TUNING, rank=2), tmp_path / "adapter")
+    np.testing.assert_allclose(LMRanker(other, RANK).score([draw(1).request])[0], scores, atol=0.05)
+    assert all(value.requires_grad and value.dtype == torch.float32 for value in again._learnt.values())
+    assert {value.shape[0] for name, value in again._learnt.items() if "lora_A" in name} == {4}  # as it was
+    again.run(5)
+    assert np.abs(LMRanker(other, RANK).score([draw(1).request])[0] - scores).max() > 1e-3
+
+
 def test_the_rate_rises_then_falls_to_nothing(language_model):
     tuned = trainer(language_model, steps=40)
     rates = []

@@ -1,12 +1,17 @@
 """From events to a tuned ranker that serves: what is kept, what is refused, and that it can be interrupted."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 
 import pytest
+import torch
 from evaluation_world import SETTINGS, Notebook, quickly
 from evaluation_world import events as small_events
 from evaluation_world import items as small_items
+from safetensors.torch import load_file
 from tiny_encoder import save_tiny_encoder
 from tiny_language_model import save_tiny_language_model
 from typer.testing import CliRunner
@@ -240,6 +245,31 @@ def test_an_interrupted_tuning_goes_on_to_the_same_end(root, folders, tmp_path, 
     again = tuner_of(tmp_path / "other", folders).run("whyrec finetune ranker", resume=True)
     assert again.curve == whole.curve
     assert again.gate == whole.gate
+
+
+def test_two_processes_tune_one_ranker(root, folders, tmp_path):
+    shutil.copytree(root, tmp_path / "other")
+    words = ("finetune", "ranker", "--split", "cold-items", "--lists", "12", "--trials", "1", "-w")
+    alone = whyrec(*words, root, **environment(folders))
+    assert alone.exit_code == 0, alone.output
+    call = [sys.executable, "-m", "agent.cli", *words, str(tmp_path / "other")]
+    port = str(20_000 + (os.getpid() + 7) % 20_000)
+    shared = os.environ | environment(folders)
+    shared |= {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": "1"}
+    both = [subprocess.Popen(call, env=shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)}) for rank in range(2)]
+    assert [one.wait(timeout=300) for one in both] == [0, 0]
+    ours, theirs = (current_ranker(one / "models" / "ranker") for one in (root, tmp_path / "other"))
+    assert len(list(theirs.folder.parent.glob("2*"))) == 1
+    weights = [load_file(one.folder / "adapter_model.safetensors") for one in (ours, theirs)]
+    for name, value in weights[0].items():
+        torch.testing.assert_close(weights[1][name], value, atol=5e-3, rtol=5e-2)
+
+
+def test_a_log_for_tensorboard_needs_it(root, folders, monkeypatch):
+    monkeypatch.setattr(ranker_tuning, "find_spec", lambda _: None)
+    result = whyrec("finetune", "ranker", "--log", root / "log", "--trials", "1", "-w", root, **environment(folders))
+    assert result.exit_code == 1
+    assert "pip install tensorboard" in result.stderr
 
 
 def test_only_what_fits_is_resumed(root, folders):

@@ -1,10 +1,10 @@
-"""A language model small enough for tests: two layers of Llama with random weights and a byte-level tokenizer."""
+"""A language model small enough for tests: two layers with random weights and a byte-level tokenizer."""
 
 from pathlib import Path
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
 
 from finetune.language_model import LanguageModel, load_language_model
 
@@ -16,7 +16,7 @@ CORPUS = [
 ] * 20
 
 
-def save_tiny_language_model(folder: Path) -> Path:
+def save_tiny_language_model(folder: Path, family: str = "llama") -> Path:
     """Write it as a Hugging Face folder, which is what users have."""
     bpe = Tokenizer(models.BPE())
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -27,19 +27,21 @@ def save_tiny_language_model(folder: Path) -> Path:
         CORPUS, trainers.BpeTrainer(vocab_size=400, initial_alphabet=alphabet, special_tokens=specials)
     )
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=bpe, bos_token=specials[0], eos_token=specials[1])
-    config = LlamaConfig(
+    config = AutoConfig.for_model(
+        family,
         vocab_size=len(tokenizer),
         hidden_size=32,
         intermediate_size=64,
         num_hidden_layers=2,
         num_attention_heads=4,
         num_key_value_heads=2,
+        head_dim=8,
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        model = LlamaForCausalLM(config)
+        model = AutoModelForCausalLM.from_config(config)
         for parameter in model.parameters():  # the usual initialisation is so small that all scores come out alike
             torch.nn.init.normal_(parameter, std=0.3)
     model.save_pretrained(folder)
@@ -47,6 +49,8 @@ def save_tiny_language_model(folder: Path) -> Path:
     return folder
 
 
-def tiny_language_model(folder: Path) -> LanguageModel:
+def tiny_language_model(folder: Path, family: str = "llama") -> LanguageModel:
     """Load it as users load theirs."""
-    return load_language_model(save_tiny_language_model(folder), folder / "cache", device="cpu", precision="float32")
+    return load_language_model(
+        save_tiny_language_model(folder, family), folder / "cache", device="cpu", precision="float32"
+    )

@@ -2,6 +2,8 @@
 
 import shlex
 import sys
+from contextlib import nullcontext
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -60,9 +62,19 @@ def ranker(
     lists: Annotated[int, typer.Option(min=1, help="How many lists are learnt from.")] = 2_000,
     rate: Annotated[float, typer.Option(min=1e-6, max=1, help="The highest learning rate.")] = 8e-4,
     trials: TrialsOption = 20,
+    base: Annotated[
+        str | None,
+        typer.Option(
+            help="The language model to tune: a name, a folder, a GGUF file or a Hugging Face id.",
+            show_default="as in the settings",
+        ),
+    ] = None,
     start_from: Annotated[
         str, typer.Option(help="auto: the packaged ranker, where it fits; none; or a folder with rankers.")
     ] = "auto",
+    log: Annotated[
+        Path | None, typer.Option(help="A folder for TensorBoard's log.", show_default="none is written")
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where an interrupted tuning stopped.")] = False,
     seed: Annotated[int, typer.Option(min=0, help="For the split and for what is drawn in training.")] = 0,
     form: FormatOption = Format.table,
@@ -71,10 +83,12 @@ def ranker(
     """Tune the language model to rank what the scorers find, and let it order lists where validation proves the gain.
 
     Learns an adapter (LoRA) from lists made of training events. The test part of the split is not touched. Half an hour
-    on two cores; the state is on disk after each 25 steps.
+    on two cores; the state is on disk after each 25 steps. On several GPUs give it to accelerate launch -m agent.cli.
 
     Example:  whyrec finetune ranker --split cold-items --lists 2000
     """
+    from accelerate import PartialState
+
     from agent.evaluation.study import Question
     from agent.models import Models
     from agent.ranker_tuning import Plan, RankerTuner, find_start
@@ -84,16 +98,24 @@ def ranker(
     from finetune.lora import LoraTuning
 
     opened = open_workspace(workspace)
-    models = Models(opened.settings, say)
-    study = open_study(opened.workspace, opened.settings, models, Question(split.value if split else None), seed)
+    settings = opened.settings
+    if base:
+        chosen = settings.language_model.model_copy(update={"model": base})
+        settings = settings.model_copy(update={"language_model": chosen})
+    models = Models(settings, say)
+    study = open_study(opened.workspace, settings, models, Question(split.value if split else None), seed)
     start = find_start(start_from, models, study)
     if start:
         say(f"Starting from the ranker {start.version}")
-    with opened.workspace.writing(), Steps() as watch:
-        source = RankingLists(study, find_retrieval(study, trials, watch))
+    together = PartialState()
+    with opened.workspace.writing() if together.is_main_process else nullcontext(), Steps() as watch:
+        with together.main_process_first():
+            source = RankingLists(study, find_retrieval(study, trials, watch))
         tuning, folder = LoraTuning(rate=rate, seed=seed), opened.workspace.root / RANKER
-        tuner = RankerTuner([source], models, Plan(lists), tuning, folder, watch, start)
+        tuner = RankerTuner([source], models, Plan(lists), tuning, folder, watch, start, log)
         outcome = tuner.run(shlex.join(["whyrec", *sys.argv[1:]]), resume=resume)
+    if not together.is_main_process:
+        return
     rows = [
         {
             "people": name,
@@ -109,5 +131,7 @@ def ranker(
     say(
         f"Kept as models/ranker/{outcome.version}. NDCG@10 on validation; gain above: 95 % sure; alpha: the LM's weight"
     )
+    if base and base != opened.settings.language_model.model:
+        say(f'To use it, set model = "{base}" under [language_model] in whyrec.toml')
     if not outcome.gate.opens:
         note("no gain is proven; the language model orders nothing, and everything stays as it is")

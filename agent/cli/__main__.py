@@ -1,0 +1,5 @@
+"""`python -m agent.cli`, for launchers that start modules."""
+
+from agent.cli import main
+
+main()
