@@ -103,10 +103,10 @@ def remove_model(workspace: Workspace, version: str) -> Stored:
         InputError: there is none of this name, or it is the one that serves.
     """
     found = _named(workspace, version)
-    if found.live:
-        raise InputError(f"the {found.kind} {found.version} serves now; let another one serve before it is removed")
     if found.version == PACKAGED:
         raise InputError("the packaged ranker belongs to whyrec; to do without it: WHYREC_RANKING__RANKER=off")
+    if found.live:
+        raise InputError(f"the {found.kind} {found.version} serves now; let another one serve before it is removed")
     shutil.rmtree(found.folder)
     return found
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, PartialState
 from peft import LoraConfig
 from torch import nn
 from torch.nn import functional
@@ -219,6 +219,11 @@ class RankerTrainer:
         """
         self.step, notes = load_checkpoint(path, self._learnt, self._optimizer)
         return notes
+
+
+def processes(device: str | None) -> PartialState:
+    """The processes that were started to train together; ``device`` as in the settings."""
+    return PartialState(cpu=device == "cpu" or not torch.cuda.is_available())
 
 
 class _Scorer(nn.Module):

@@ -156,7 +156,7 @@ def test_tuning_goes_on_from_an_adapter(language_model, tmp_path):
     other = tiny_language_model(tmp_path / "other")
     again = RankerTrainer(other, draw, 5, replace(TUNING, rank=2), tmp_path / "adapter")
     np.testing.assert_allclose(LMRanker(other, RANK).score([draw(1).request])[0], scores, atol=0.05)
-    assert all(value.requires_grad and value.dtype == torch.float32 for value in again._learnt.values())
+    assert all(value.dtype == torch.float32 for value in again._learnt.values())
     assert {value.shape[0] for name, value in again._learnt.items() if "lora_A" in name} == {4}  # as it was
     again.run(5)
     assert np.abs(LMRanker(other, RANK).score([draw(1).request])[0] - scores).max() > 1e-3

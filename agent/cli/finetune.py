@@ -87,15 +87,13 @@ def ranker(
 
     Example:  whyrec finetune ranker --split cold-items --lists 2000
     """
-    from accelerate import PartialState
-
     from agent.evaluation.study import Question
     from agent.models import Models
     from agent.ranker_tuning import Plan, RankerTuner, find_start
     from agent.ranking_lists import RankingLists, find_retrieval
     from agent.settings import RANKER
     from agent.tuned_study import open_study
-    from finetune.lora import LoraTuning
+    from finetune.lora import LoraTuning, processes
 
     opened = open_workspace(workspace)
     settings = opened.settings
@@ -107,7 +105,7 @@ def ranker(
     start = find_start(start_from, models, study)
     if start:
         say(f"Starting from the ranker {start.version}")
-    together = PartialState()
+    together = processes(settings.device)
     with opened.workspace.writing() if together.is_main_process else nullcontext(), Steps() as watch:
         with together.main_process_first():
             source = RankingLists(study, find_retrieval(study, trials, watch))
