@@ -6,26 +6,22 @@ from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
-import numpy as np
-
 from agent.evidence import EvidenceFinder, Taste
 from agent.explanation import Explainer, Explanation
-from agent.gate import CLOSED, put_together
-from agent.models import OFF, Models
+from agent.models import Models
 from agent.person import Person, PersonReader
+from agent.ranking_stage import RankingStage
 from agent.request import Answer, Recommended, Request
 from agent.settings import Settings
-from agent.tuned_ranker import TunedRanker
 from retrieval.cf.fused import POOL
-from retrieval.cf.live import TEXT, LiveFusion, described, load_fusion
-from retrieval.contracts import RankRequest
+from retrieval.cf.live import TEXT, LiveFusion, load_fusion
 from retrieval.data.titles import TitleMatcher
 from retrieval.data.workspace import Workspace
 from retrieval.errors import InputError, WhyrecError, WorkspaceError, command
-from retrieval.ranking import Floats, Rankings, order
+from retrieval.ranking import Floats, Rankings
 from retrieval.text.filters import Where, compile_where
 from retrieval.text.index import ItemIndex, open_index
-from retrieval.text.profile import Profile, interest_in, telling
+from retrieval.text.profile import Profile, interest_in
 from retrieval.text.retriever import TextRetriever
 from retrieval.text.tower import Tower
 
@@ -54,7 +50,7 @@ class Recommender:
         self._settings = settings
         self._models = models
         self._live = live
-        self._warm = warm
+        self._ranking = RankingStage(workspace, settings, models, warm)
 
     @cached_property
     def index(self) -> ItemIndex:
@@ -134,10 +130,10 @@ class Recommender:
                 )
             with _timed(answer, "fuse"):
                 found, stages, by = self._fused(live, found, person, where, among, wanted)
-        alphas = self._alphas(request, live, found, person, answer)
+        alphas = self._ranking.alphas(request, live, found, len(person.history), answer)
         if request.mode == "full" or alphas.any():
             with _timed(answer, "rank"):
-                found = self._ranked(found, person.taste, alphas, stages)
+                found = self._ranking.ranked(found, person.taste, alphas, stages, self.index.vectors)
             by = (*by, "rank") if alphas.any() else by
         best = found.row(0)[: request.k]
         explanations = self._explanations([item_id for item_id, _ in best], person.taste, request, answer)
@@ -225,73 +221,6 @@ class Recommender:
             parts = {"retrieve" if name == TEXT else name: float(s[row[item_id]]) for name, s in given.items()}
             stages[item_id] = {**parts, "fuse": score}
         return fused, stages, tuple("retrieve" if name == TEXT else name for name in live.fusion.used)
-
-    def _alphas(
-        self, request: Request, live: LiveFusion | None, found: Rankings, person: Person, answer: Answer
-    ) -> Floats:
-        """The language model's weight for each candidate: what was asked for, else what has been proven.
-
-        Says so where it is left out.
-        """
-        size = int(found.lengths[0])
-        nothing = np.zeros(size, dtype=np.float32)
-        if request.mode == "retrieval":
-            return nothing
-        if request.alpha is not None:
-            return np.full(size, request.alpha, dtype=np.float32)
-        why, gate = self._why_not_ranked(request, live), CLOSED
-        if not why and self._tuned:
-            gate = self._tuned.gate
-        warm = np.array([item_id in self._known for item_id, _ in found.row(0)]) if gate.opens else nothing > 0
-        alphas = gate.alphas(warm, len(person.history))
-        if not alphas.any():
-            why = why or "its gain is not proven for such a person and such items"
-            shown = "its scores are shown all the same" if request.mode == "full" else "--mode full shows its scores"
-            answer.notes.append(f"the language model did not order this list: {why} ({shown})")
-        return alphas
-
-    def _why_not_ranked(self, request: Request, live: LiveFusion | None) -> str:
-        """Why the gate of the tuned ranker does not apply; empty where it does."""
-        tuned = self._tuned
-        if tuned is None:
-            return self._models.why_no_ranker
-        if not tuned.gate.opens:
-            return "validation did not prove that it helps"
-        if request.query.strip() or (request.user is None and request.history is None):
-            return "it was proven on people with a history alone"
-        if tuned.retrieval != described(live):
-            again = command("finetune ranker", self._workspace.root)
-            return f"it was proven on candidates of other scorers than serve now; renew it: {again}"
-        return ""
-
-    @cached_property
-    def _tuned(self) -> TunedRanker | None:
-        return None if self._settings.ranking.ranker == OFF else self._models.tuned_ranker
-
-    @cached_property
-    def _known(self) -> frozenset[str]:
-        """The items that somebody had."""
-        if self._warm is not None:
-            return self._warm
-        return frozenset(self._workspace.events().select("item_id").unique().collect(engine="streaming")["item_id"])
-
-    def _ranked(self, found: Rankings, taste: Taste, alphas: Floats, stages: dict[str, dict[str, float]]) -> Rankings:
-        """Let the language model score the candidates and, where it has a weight, order them by both scores."""
-        text = self._workspace.catalog.text
-        ids, retrieved = zip(*found.row(0), strict=True)
-        liked = tuple(taste.liked)
-        told = [liked[row] for row in telling(self.index.vectors(liked), self.index.vectors(ids))]
-        request = RankRequest(tuple(map(text, told)), ids, tuple(map(text, ids)), taste.query)
-        scores = self._models.ranker.score([request])[0]
-        for item_id, score in zip(ids, scores.tolist(), strict=True):
-            stages[item_id]["rank"] = score
-        if not alphas.any():
-            return found
-        final = put_together(np.array(retrieved, dtype=np.float32), scores, alphas)
-        fused = order([ids], [final], len(ids), "fusion")
-        for item_id, score in fused.row(0):
-            stages[item_id]["fuse"] = score
-        return fused
 
     def _explanations(
         self, item_ids: list[str], taste: Taste, request: Request, answer: Answer

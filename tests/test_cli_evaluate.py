@@ -203,7 +203,7 @@ print([name for name in heavy if name in sys.modules], file=sys.stderr)
 
 def test_the_help_names_every_system():
     from agent.cli.evaluate import NAMES
-    from agent.evaluation.run import SYSTEMS
+    from agent.evaluation.seed_run import SYSTEMS
 
     assert NAMES == SYSTEMS
 

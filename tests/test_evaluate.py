@@ -10,7 +10,8 @@ from evaluation_world import SETTINGS, Notebook, WordModels, events, make_world,
 
 from agent.evaluation.fusing import FUSED
 from agent.evaluation.output import as_text
-from agent.evaluation.run import SYSTEMS, Evaluation, Plan
+from agent.evaluation.run import Evaluation
+from agent.evaluation.seed_run import SYSTEMS, Plan
 from agent.evaluation.study import Question
 from agent.evaluation.tuning import tuned
 from agent.settings import EventSettings

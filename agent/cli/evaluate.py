@@ -83,7 +83,8 @@ def evaluate(
 
     Example:  whyrec evaluate --split cold-items --seeds 3
     """
-    from agent.evaluation.run import Evaluation, Plan
+    from agent.evaluation.run import Evaluation
+    from agent.evaluation.seed_run import Plan
     from agent.evaluation.study import Question
     from agent.models import Models
     from retrieval.errors import command

@@ -1,63 +1,24 @@
 """`whyrec evaluate` from the question to the report."""
 
-import hashlib
-import json
-import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict
 from datetime import UTC, datetime
-from functools import cached_property
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from agent.evaluation.fusing import Fusions, find_fusions, fused_scorers
-from agent.evaluation.measure import Key, Measured, Surroundings, measure, peak_memory
+from agent.evaluation.measure import Measured
 from agent.evaluation.output import machine, versions
 from agent.evaluation.report import PRIMARY, Row, Rows, comparisons, pooled
-from agent.evaluation.served import Served
-from agent.evaluation.strata import genres, item_strata, user_strata
-from agent.evaluation.study import Question, Study
-from agent.evaluation.tuning import TRIALS, Tuned, tuned
+from agent.evaluation.seed_run import SYSTEMS, Account, Plan, SeedRun
+from agent.evaluation.study import Study
 from agent.evaluation.watch import Watch
-from agent.models import OFF, Models
-from agent.settings import RANKER, Settings
-from agent.tuned_ranker import TunedRanker, ranker_of_split
-from agent.tuned_study import TunedStudy, open_study
-from retrieval.artefacts import file_fingerprint, write_text
-from retrieval.cf.fused import SINGLE, STRATEGIES, Fused
-from retrieval.cf.live import BY_TEXT, TEXT, LiveFusion, described
-from retrieval.cf.scorer import Scorer, System
-from retrieval.cf.scorers import SCORERS
+from agent.models import Models
+from agent.settings import Settings
+from agent.tuned_study import open_study
 from retrieval.data.workspace import Workspace
-from retrieval.errors import InputError, command
-from retrieval.text.tower import Tower
-
-SERVED, RANKED = "fused", "ranked"  # the very pipeline of `whyrec recommend`, without and with the tuned ranker
-SYSTEMS = (*SCORERS, *STRATEGIES, SERVED, RANKED)
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What to evaluate. systems: empty for all that the data allow. seeds: how many, from 0."""
-
-    question: Question
-    systems: tuple[str, ...] = ()
-    seeds: int = 1
-    trials: int = TRIALS
-    reference: str | None = None
-    data: str = ""
-
-
-@dataclass
-class Account:
-    """What an evaluation remembers beside figures: notes, parameters by seed, and the files of what was measured."""
-
-    notes: list[str] = field(default_factory=list)
-    parameters: dict[str, Any] = field(default_factory=dict)
-    parts: list[Path] = field(default_factory=list)
+from retrieval.errors import InputError
 
 
 class Evaluation:
@@ -155,181 +116,3 @@ class Evaluation:
             "rows": [asdict(row) for row in rows],
             "comparisons": compared,
         }
-
-
-class SeedRun:
-    """One seed of an evaluation."""
-
-    def __init__(self, study: Study, plan: Plan, watch: Watch, kept: Path, account: Account):
-        self._study = study
-        self._plan = plan
-        self._watch = watch
-        self._kept = kept
-        self._account = account
-        self._fitted: dict[str, Scorer] = {}
-        self._fusions: Fusions | None = None
-
-    def measured(self) -> list[Measured]:
-        """The figures of every system that the data allow."""
-        wanted = self._plan.systems or SYSTEMS
-        unserved = {name: self._why_not_served(name) for name in (SERVED, RANKED) if name in wanted}
-        for name, why in unserved.items():
-            if why:
-                self._leave_out(name, why)
-        fuses = any(name in (*STRATEGIES, SERVED, RANKED) for name in wanted)
-        fused = fused_scorers(self._study.name) if fuses else ()
-        winners = self._winners([name for name in SCORERS if name in wanted or name in fused])
-        found = []
-        around = self._surroundings()
-        for name in wanted:
-            if name in SCORERS and name not in winners:
-                continue
-            if unserved.get(name):
-                continue
-            found.append(self._one(name, winners, around))
-        return found
-
-    def _why_not_served(self, name: str) -> str:
-        """Why the pipeline of `whyrec recommend` cannot be measured; empty where it can."""
-        if not self._study.has_text:
-            return f"it needs an index; run: {command('index', self._root)}"
-        if isinstance(self._study, TunedStudy):
-            return "it asks the index, whose tuned encoder has seen what is held out; the strategies stand for it"
-        if name == RANKED and self._ranker is None:
-            again = command(f"finetune ranker --split {self._study.name} --seed {self._study.seed}", self._root)
-            return f"no ranker was tuned on this split, and what serves has seen its test part; run: {again}"
-        return ""
-
-    @property
-    def _root(self) -> Path:
-        return self._study.workspace.root
-
-    @cached_property
-    def _ranker(self) -> TunedRanker | None:
-        """The one that was tuned on this very split, else the one that serves if it has not seen the test part."""
-        study = self._study
-        own = ranker_of_split(self._root / RANKER, study.split.fingerprint)
-        serving = study.models.tuned_ranker if own is None else None
-        items = study.workspace.catalog_fingerprint
-        return serving if serving and serving.may_be_measured(items, study.split.fingerprint) else own
-
-    def _winners(self, names: Sequence[str]) -> dict[str, Tuned]:
-        """The tuned parameters of each scorer; those that the data do not allow are left out with a note."""
-        self._watch.start(f"Tuning (seed {self._study.seed})", len(names) * self._plan.trials)
-        winners = {}
-        for name in names:
-            steps = [0]
-
-            def step(steps: list[int] = steps) -> None:
-                steps[0] += 1
-                self._watch.advance()
-
-            try:
-                winners[name] = tuned(self._study, name, self._plan.trials, step)
-            except InputError as error:
-                if name in self._plan.systems or type(error) is not InputError:
-                    raise
-                self._leave_out(name, str(error))
-            self._watch.advance(self._plan.trials - steps[0])
-        self._account.parameters[str(self._study.seed)] = {
-            name: dict(found.parameters) for name, found in winners.items()
-        }
-        return winners
-
-    def _leave_out(self, name: str, why: str) -> None:
-        if name in self._plan.systems:
-            raise InputError(f"{name} cannot be measured: {why}")
-        self._note(f"{name} is left out: {why}")
-
-    def _note(self, message: str) -> None:
-        if message not in self._account.notes:
-            self._account.notes.append(message)
-            self._watch.note(message)
-
-    def _surroundings(self) -> Surroundings:
-        study = self._study
-        task = study.task("test")
-        return Surroundings(
-            task,
-            study.relevant(task),
-            task.relevant(study.settings.events.liked_from),
-            item_strata(task),
-            user_strata(task, study.workspace.users()),
-            genres(study.workspace.catalog, task.items),
-            study.vectors if study.has_text else None,
-        )
-
-    def _one(self, name: str, winners: dict[str, Tuned], around: Surroundings) -> Measured:
-        """Measure one system, or read what an interrupted run has measured."""
-        study = self._study
-        needed = {n: winners[n].parameters for n in (winners if name not in SCORERS else [name])}
-        people = study.workspace.users_path
-        known = file_fingerprint([people]) if people.exists() else ""
-        ranker = self._ranker.version if name == RANKED and self._ranker else ""
-        state = (study.fingerprint, known, self._plan.question, self._plan.trials, needed, ranker, version("whyrec"))
-        key = hashlib.sha256(repr(state).encode()).hexdigest()[:16]
-        path = self._kept / f"{study.label}-{name}-{key}.npz"
-        constants = self._kept / f"{study.label}-constants-{key}.json"
-        self._account.parts += [path, constants]
-        self._watch.start(f"{name} (seed {study.seed})", len(around.task.histories))
-        if path.is_file():
-            self._watch.note(f"{name} (seed {study.seed}) was measured before the interruption")
-            if name not in SCORERS:
-                self._remember(json.loads(constants.read_text(encoding="utf-8")))
-            return Measured.load(path)
-        totals: dict[Key, float] = {}
-        with peak_memory(totals):
-            start = time.perf_counter()
-            system = self._system(name, winners)
-            if name in SCORERS:
-                totals[Key("all", "training", 0)] = time.perf_counter() - start
-            threshold = winners[name].threshold if name in SCORERS else None
-            found = replace(measure(system, around, study.seed, threshold, self._watch.advance), system=name)
-        found.totals |= totals
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if self._fusions is not None and name not in SCORERS:
-            write_text(constants, json.dumps(self._constants(self._fusions)))
-        found.save(path)
-        return found
-
-    def _system(self, name: str, winners: dict[str, Tuned]) -> System:
-        study = self._study
-        if name in SCORERS:
-            scorer = winners[name].fit(study, "test")
-            if name in fused_scorers(study.name):
-                self._fitted[name] = scorer
-            return scorer
-        chosen = [winners[n] for n in fused_scorers(study.name) if n in winners]
-        if self._fusions is None:
-            self._fusions = find_fusions(study, chosen)
-            self._remember(self._constants(self._fusions))
-        for winner in chosen:
-            if winner.scorer not in self._fitted:
-                self._fitted[winner.scorer] = winner.fit(study, "test")
-        scorers = [self._fitted[winner.scorer] for winner in chosen]
-        set_to = study.settings.ranking.fusion
-        if name in STRATEGIES:
-            return Fused(self._fusions.strategies[name], scorers)
-        ranker = str(self._ranker.folder) if name == RANKED and self._ranker else OFF
-        if set_to == "off":
-            return Served(name, study, None, ranker)
-        fusion = self._fusions.strategies[self._fusions.best if set_to == "auto" else set_to]
-        others = {scorer.name: scorer for scorer in scorers if scorer.name not in BY_TEXT}
-        tower = next((s for s in scorers if isinstance(s, Tower) and s.name in fusion.used), None)
-        items = tuple(sorted(study.workspace.catalog.ids))
-        live = LiveFusion(fusion, others, items, self._fitted[TEXT].config, tower)
-        if name == RANKED and self._ranker and self._ranker.retrieval != described(live):
-            self._note(
-                "ranked is the same as fused: the gate was proven on candidates of other scorers; tune the ranker with "
-                f"--trials {self._plan.trials}"
-            )
-        return Served(name, study, live, ranker)
-
-    @staticmethod
-    def _constants(fusions: Fusions) -> dict[str, Any]:
-        """What was chosen for each strategy, and which of them serves."""
-        best = fusions.strategies[fusions.best].used[0] if fusions.best == SINGLE else fusions.best
-        return {**{strategy: fusions.strategies[strategy].constants for strategy in STRATEGIES}, SERVED: best}
-
-    def _remember(self, constants: dict[str, Any]) -> None:
-        self._account.parameters[str(self._study.seed)] |= constants

@@ -1,0 +1,108 @@
+"""The stage in which the language model may order the candidates, where its gain has been proven."""
+
+from collections.abc import Callable, Sequence
+from functools import cached_property
+
+import numpy as np
+
+from agent.evidence import Taste
+from agent.gate import CLOSED, put_together
+from agent.models import OFF, Models
+from agent.request import Answer, Request
+from agent.settings import Settings
+from agent.tuned_ranker import TunedRanker
+from retrieval.cf.live import LiveFusion, described
+from retrieval.contracts import RankRequest
+from retrieval.data.workspace import Workspace
+from retrieval.errors import command
+from retrieval.ranking import Floats, Rankings, order
+from retrieval.text.profile import telling
+
+
+class RankingStage:
+    """Knows what weight the language model has, and orders by it."""
+
+    def __init__(self, workspace: Workspace, settings: Settings, models: Models, warm: frozenset[str] | None):
+        """``warm``: the items that somebody had, None for those of all events."""
+        self._workspace = workspace
+        self._settings = settings
+        self._models = models
+        self._warm = warm
+
+    def alphas(
+        self, request: Request, live: LiveFusion | None, found: Rankings, history: int, answer: Answer
+    ) -> Floats:
+        """(N,) the language model's weight for each candidate: what was asked for, else what has been proven.
+
+        ``live``: the fusion that ordered the candidates, None for the text alone; ``history``: how many events are
+        known of the person. The answer is told where the language model is left out.
+        """
+        size = int(found.lengths[0])
+        nothing = np.zeros(size, dtype=np.float32)
+        if request.mode == "retrieval":
+            return nothing
+        if request.alpha is not None:
+            return np.full(size, request.alpha, dtype=np.float32)
+        why, gate = self._why_not_ranked(request, live), CLOSED
+        if not why and self._tuned:
+            gate = self._tuned.gate
+        warm = np.array([item_id in self._known for item_id, _ in found.row(0)]) if gate.opens else nothing > 0
+        alphas = gate.alphas(warm, history)
+        if not alphas.any():
+            why = why or "its gain is not proven for such a person and such items"
+            shown = "its scores are shown all the same" if request.mode == "full" else "--mode full shows its scores"
+            answer.notes.append(f"the language model did not order this list: {why} ({shown})")
+        return alphas
+
+    def ranked(
+        self,
+        found: Rankings,
+        taste: Taste,
+        alphas: Floats,
+        stages: dict[str, dict[str, float]],
+        vectors: Callable[[Sequence[str]], Floats],
+    ) -> Rankings:
+        """Let the language model score the candidates and, where it has a weight, order them by both scores.
+
+        Its scores are put into ``stages``. vectors: of items, by id.
+        """
+        text = self._workspace.catalog.text
+        ids, retrieved = zip(*found.row(0), strict=True)
+        liked = tuple(taste.liked)
+        told = [liked[row] for row in telling(vectors(liked), vectors(ids))]
+        request = RankRequest(tuple(map(text, told)), ids, tuple(map(text, ids)), taste.query)
+        scores = self._models.ranker.score([request])[0]
+        for item_id, score in zip(ids, scores.tolist(), strict=True):
+            stages[item_id]["rank"] = score
+        if not alphas.any():
+            return found
+        final = put_together(np.array(retrieved, dtype=np.float32), scores, alphas)
+        fused = order([ids], [final], len(ids), "fusion")
+        for item_id, score in fused.row(0):
+            stages[item_id]["fuse"] = score
+        return fused
+
+    def _why_not_ranked(self, request: Request, live: LiveFusion | None) -> str:
+        """Why the gate of the tuned ranker does not apply; empty where it does."""
+        tuned = self._tuned
+        if tuned is None:
+            return self._models.why_no_ranker
+        if not tuned.gate.opens:
+            return "validation did not prove that it helps"
+        if request.query.strip() or (request.user is None and request.history is None):
+            return "it was proven on people with a history alone"
+        if tuned.retrieval != described(live):
+            again = command("finetune ranker", self._workspace.root)
+            return f"it was proven on candidates of other scorers than serve now; renew it: {again}"
+        return ""
+
+    @cached_property
+    def _tuned(self) -> TunedRanker | None:
+        return None if self._settings.ranking.ranker == OFF else self._models.tuned_ranker
+
+    @cached_property
+    def _known(self) -> frozenset[str]:
+        """The items that somebody had."""
+        if self._warm is not None:
+            return self._warm
+        return frozenset(self._workspace.events().select("item_id").unique().collect(engine="streaming")["item_id"])
