@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +47,7 @@ class Learnt:
 class TunedRanker:
     """folder: with the adapter. base, base_fingerprint: the language model it belongs to.
 
-    retrieval: what the gate was proven on (`described`).
+    retrieval: what the gate was proven on (`described`). made: all that is known of how it was made.
     """
 
     version: str
@@ -57,6 +57,7 @@ class TunedRanker:
     gate: Gate
     learnt_from: tuple[Learnt, ...]
     retrieval: Mapping[str, Any]
+    made: Mapping[str, Any] = field(default_factory=dict)
 
     def may_be_measured(self, items: str, split: str) -> bool:
         """Whether nothing of this split's test part was seen; ``items``, ``split``: fingerprints."""
@@ -115,6 +116,6 @@ def _read(folder: Path) -> TunedRanker:
         gate = Gate.from_json(config["gate"])
         learnt_from = tuple(Learnt(**one) for one in config["learnt_from"])
         version = "packaged" if folder == PACKAGED_RANKER else folder.name
-        return TunedRanker(version, folder, base, fingerprint, gate, learnt_from, config["retrieval"])
+        return TunedRanker(version, folder, base, fingerprint, gate, learnt_from, config["retrieval"], config)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelError(f"the tuned ranker in {folder} cannot be read ({first_line(error)}); {again}") from error

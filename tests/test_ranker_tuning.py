@@ -150,8 +150,10 @@ def test_a_gate_proven_on_other_candidates_is_named_in_the_report(tuned, folders
     shutil.copytree(tuned[0], tmp_path / "ws")
     opened(tmp_path / "ws", 1.0, retrieval={"strategy": "rrf"})
     words = ("evaluate", "--split", "cold-items", "--trials", "1", "--users", "12", "--systems", "fused,ranked")
-    result = whyrec(*words, "-w", tmp_path / "ws", **environment(folders))
+    result = whyrec(*words, "--out", tmp_path / "report", "-w", tmp_path / "ws", **environment(folders))
     assert result.exit_code == 0, result.output
+    made = json.loads((tmp_path / "report" / "report.json").read_text())["meta"]["rankers"]
+    assert [one["lists"] for one in made["0"]["curve"]] == [0, 12]
     assert "ranked is the same as fused" in result.stderr.replace("\n", " ")
 
 

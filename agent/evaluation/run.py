@@ -96,6 +96,7 @@ class Evaluation:
                 "without relevant items": int(np.isnan(figures).sum()),
             },
             "parameters": self._account.parameters,
+            "rankers": self._account.rankers,
             "notes": self._account.notes,
         }
 

@@ -47,10 +47,11 @@ class Plan:
 
 @dataclass
 class Account:
-    """What an evaluation remembers beside figures: notes, parameters by seed, and the files of what was measured."""
+    """What an evaluation remembers beside figures: notes, parameters and the ranker by seed, and files of figures."""
 
     notes: list[str] = field(default_factory=list)
     parameters: dict[str, Any] = field(default_factory=dict)
+    rankers: dict[str, Any] = field(default_factory=dict)
     parts: list[Path] = field(default_factory=list)
 
 
@@ -84,6 +85,8 @@ class SeedRun:
             if unserved.get(name):
                 continue
             found.append(self._one(name, winners, around))
+            if name == RANKED and self._ranker:
+                self._account.rankers[str(self._study.seed)] = self._ranker.made
         return found
 
     def _why_not_served(self, name: str) -> str:
