@@ -34,7 +34,7 @@ WEIGHT = 0.4  # the language model's while training is watched
 class Plan:
     """lists: how many are learnt from, ``size`` candidates each. every: how many between two looks at validation."""
 
-    lists: int = 2_000
+    lists: int = 1_000
     size: int = 10
     every: int = 500
 
@@ -135,10 +135,11 @@ class RankerTuner:
 
     def _gate(self) -> Gate:
         """What validation proves, on every data set by itself where there are several."""
-        self._watch.start("Judging on validation", sum(min(JUDGED, one.askable) for one in self._sources))
+        most = JUDGED // len(self._sources)
+        self._watch.start("Judging on validation", sum(min(most, one.askable) for one in self._sources))
         lists: dict[str, list[JudgedList]] = {}
         for source in self._sources:
-            found = self._judged(source, self._watched_of(source), JUDGED)
+            found = self._judged(source, self._watched_of(source), most)
             lists.setdefault(source.study.workspace.catalog_fingerprint, []).extend(found)
         return meet([fit_gate(one, self._tuning.seed) for one in lists.values()])
 

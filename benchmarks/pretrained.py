@@ -50,7 +50,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--games", type=Path, help="folder of Amazon Games with items.parquet and interactions.parquet")
     parser.add_argument("--data", choices=DATA, help="only this one")
-    parser.add_argument("--lists", type=int, default=2_000)
+    parser.add_argument("--lists", type=int, default=1_200)
     parser.add_argument(
         "--seed", type=int, default=SEED, help="of what is drawn in training; the splits have their own"
     )

@@ -59,7 +59,7 @@ def encoder(
 @app.command()
 def ranker(
     split: SplitOption = None,
-    lists: Annotated[int, typer.Option(min=1, help="How many lists are learnt from.")] = 2_000,
+    lists: Annotated[int, typer.Option(min=1, help="How many lists are learnt from.")] = 1_000,
     rate: Annotated[float, typer.Option(min=1e-6, max=1, help="The highest learning rate.")] = 8e-4,
     trials: TrialsOption = 20,
     base: Annotated[
@@ -82,8 +82,9 @@ def ranker(
 ) -> None:
     """Tune the language model to rank what the scorers find, and let it order lists where validation proves the gain.
 
-    Learns an adapter (LoRA) from lists made of training events. The test part of the split is not touched. Half an hour
-    on two cores; the state is on disk after each 25 steps. On several GPUs give it to accelerate launch -m agent.cli.
+    Learns an adapter (LoRA) from lists made of training events. The test part of the split is not touched. A quarter of
+    an hour on two cores; the state is on disk after each 25 steps. On several GPUs: accelerate launch -m agent.cli
+    finetune ranker, with the same options.
 
     Example:  whyrec finetune ranker --split cold-items --lists 2000
     """

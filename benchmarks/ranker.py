@@ -1,0 +1,65 @@
+"""What the tuned ranker adds to the pipeline: the committed reports `<data>-ranker-<split>.json`, by whyrec's commands.
+
+    python -m benchmarks.ranker --data movielens-small --split cold-items --seeds 2
+    python -m benchmarks.ranker --data amazon-games --split cold-items --games FOLDER --users 2000
+
+For each seed a ranker is tuned on the split, then all are measured on its test part. Workspaces are kept in --work with
+what is tuned there, so an interrupted run goes on where it was with --resume.
+"""
+
+import argparse
+import shutil
+from pathlib import Path
+
+from agent.evaluation.study import Question, Study
+from agent.models import Models
+from agent.settings import RANKER, load_settings
+from agent.tuned_ranker import ranker_of_split
+from benchmarks.quality import DEMOS, GAMES, workspace
+from benchmarks.quality import whyrec as run
+from benchmarks.reporting import RESULTS
+from retrieval.data.workspace import Workspace
+
+COLD, WARM = "cosine,soft-knn,tower,text-ease,fused,ranked", "soft-knn,popularity,ease,fused,ranked"
+
+
+def is_tuned(root: Path, split: str, seed: int) -> bool:
+    """Whether a ranker of this split is there already."""
+    opened = Workspace(root)
+    settings = load_settings(opened.settings_path)
+    study = Study(opened, settings, Models(settings), Question(split), seed)
+    return ranker_of_split(root / RANKER, study.split.fingerprint) is not None
+
+
+def main() -> None:
+    """Tune, measure, and copy the report."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", choices=(*DEMOS, GAMES), required=True)
+    parser.add_argument("--split", default="cold-items")
+    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--lists", type=int, default=1_000)
+    parser.add_argument("--trials", type=int, default=8)
+    parser.add_argument("--users", type=int, help="at most so many in the test; all without it")
+    parser.add_argument("--games", type=Path, help="folder of Amazon Games with items.parquet and interactions.parquet")
+    parser.add_argument("--work", type=Path, default=Path(".bench"), help="where workspaces are kept")
+    parser.add_argument("--resume", action="store_true", help="go on with an interrupted tuning")
+    asked = parser.parse_args()
+    root = workspace(asked.data, asked.work, asked.games, {})
+    common = ["--split", asked.split, "--trials", asked.trials, "-w", root]
+    for seed in range(asked.seeds):
+        if is_tuned(root, asked.split, seed):
+            continue
+        unfinished = asked.resume and (root / RANKER / ".unfinished").is_dir()
+        words = ["--seed", seed, "--lists", asked.lists, "--start-from", "none", *(["--resume"] if unfinished else [])]
+        run("finetune", "ranker", *common, *words, settings={})
+    out = asked.work / f"{asked.data}-ranker-{asked.split}"
+    shutil.rmtree(out, ignore_errors=True)
+    systems = COLD if asked.split == "cold-items" else WARM
+    users = ["--users", asked.users] if asked.users else []
+    words = ["--seeds", asked.seeds, *users, "--systems", systems, "--reference", "fused", "--name", asked.data]
+    run("evaluate", *common, *words, "--out", out, settings={})
+    shutil.copy(out / "report.json", RESULTS / f"{asked.data}-ranker-{asked.split}.json")
+
+
+if __name__ == "__main__":
+    main()
