@@ -97,10 +97,12 @@ class RankerTuner:
         start: TunedRanker | None = None,
         log: Path | None = None,
     ):
-        """``sources`` take turns in training. folder: where versions of rankers are kept.
+        """``sources``, all with the same retrieval, take turns in training. folder: where versions of rankers are kept.
 
         start: what to begin with. log: a folder for TensorBoard, which must be installed then.
         """
+        if any(source.retrieval.described != sources[0].retrieval.described for source in sources):
+            raise ValueError("a ranker is proven on the candidates of one retrieval")
         self._sources = sources
         self._models = models
         self._plan = plan

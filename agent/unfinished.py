@@ -11,6 +11,20 @@ from retrieval.errors import InputError
 UNFINISHED = ".unfinished"
 
 
+def check_resumable(folder: Path) -> None:
+    """Make sure that an interrupted tuning is there, before anything that takes long.
+
+    Raises:
+        InputError: there is nothing to resume.
+    """
+    if not _key(folder).is_file():
+        raise InputError("there is no interrupted tuning to resume; tune without --resume")
+
+
+def _key(folder: Path) -> Path:
+    return folder / "key"
+
+
 def begin(folder: Path, made_of: Sequence[object], *, resume: bool) -> None:
     """Begin anew in ``folder``, or make sure that what is there was ``made_of`` the same.
 
@@ -18,10 +32,9 @@ def begin(folder: Path, made_of: Sequence[object], *, resume: bool) -> None:
         InputError: there is nothing to resume, or it was made of something else.
     """
     key = hashlib.sha256(repr(tuple(made_of)).encode()).hexdigest()[:16]
-    path = folder / "key"
+    path = _key(folder)
     if resume:
-        if not path.is_file():
-            raise InputError("there is no interrupted tuning to resume; tune without --resume")
+        check_resumable(folder)
         if path.read_text(encoding="utf-8") != key:
             raise InputError("items, events or settings have changed since; tune again without --resume")
         return

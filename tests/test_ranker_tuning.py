@@ -274,6 +274,13 @@ def test_a_log_for_tensorboard_needs_it(root, folders, monkeypatch):
     assert "pip install tensorboard" in result.stderr
 
 
+def test_nothing_to_resume_is_said_at_once(root, folders):
+    result = whyrec("finetune", "ranker", "--resume", "-w", root, **environment(folders))
+    assert result.exit_code == 1
+    assert "no interrupted tuning" in result.stderr
+    assert "Tuning scorers" not in result.stderr
+
+
 def test_only_what_fits_is_resumed(root, folders):
     with pytest.raises(InputError, match="no interrupted tuning"):
         tuner_of(root, folders).run("whyrec finetune ranker", resume=True)

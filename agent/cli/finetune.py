@@ -94,9 +94,13 @@ def ranker(
     from agent.ranking_lists import RankingLists, find_retrieval
     from agent.settings import RANKER
     from agent.tuned_study import open_study
+    from agent.unfinished import UNFINISHED, check_resumable
     from finetune.lora import LoraTuning, processes
 
     opened = open_workspace(workspace)
+    folder = opened.workspace.root / RANKER
+    if resume:
+        check_resumable(folder / UNFINISHED)
     settings = opened.settings
     if base:
         chosen = settings.language_model.model_copy(update={"model": base})
@@ -110,7 +114,7 @@ def ranker(
     with opened.workspace.writing() if together.is_main_process else nullcontext(), Steps() as watch:
         with together.main_process_first():
             source = RankingLists(study, find_retrieval(study, trials, watch))
-        tuning, folder = LoraTuning(rate=rate, seed=seed), opened.workspace.root / RANKER
+        tuning = LoraTuning(rate=rate, seed=seed)
         tuner = RankerTuner([source], models, Plan(lists), tuning, folder, watch, start, log)
         outcome = tuner.run(shlex.join(["whyrec", *sys.argv[1:]]), resume=resume)
     if not together.is_main_process:
