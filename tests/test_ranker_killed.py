@@ -31,34 +31,39 @@ def test_ten_kills_change_nothing(tmp_path):
         "WHYREC_LANGUAGE_MODEL__MODEL": str(save_tiny_language_model(tmp_path / "language")),
         "WHYREC_LANGUAGE_MODEL__PRECISION": "float32",
         "WHYREC_DEVICE": "cpu",
+        "WHYREC_RANKING__FUSION": "off",
     }
     root, other = tmp_path / "ws", tmp_path / "other"
     create_workspace(root, Table(items().lazy(), "items"), Table(events().lazy(), "events"), noun="story")
 
-    def whyrec(*words):
+    def started(*words):
         call = [sys.executable, "-m", "agent.cli", *map(str, words)]
         return subprocess.Popen(call, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
 
-    assert whyrec("index", "-w", root).wait(timeout=120) == 0
+    def whyrec(*words):
+        with started(*words) as running:
+            said = running.stderr.read()
+        assert running.returncode == 0, said.decode()
+
+    whyrec("index", "-w", root)
     shutil.copytree(root, other)
-    words = ("finetune", "ranker", "--split", "cold-items", "--lists", LISTS, "--trials", "1", "-w")
-    undisturbed = whyrec(*words, root)
-    assert undisturbed.wait(timeout=300) == 0, undisturbed.stderr.read()
+    words = ("finetune", "ranker", "--split", "cold-items", "--lists", LISTS, "-w")
+    whyrec(*words, root)
     moments = random.Random(5)
     state = other / "models" / "ranker" / ".unfinished"
-    kills = 0
-    while kills < KILLS:
-        running = whyrec(*words, other, *(["--resume"] if (state / "key").is_file() else []))
-        while b"Tuning the language model" not in running.stderr.readline():
-            assert running.poll() is None, "it ended before training began"
-        time.sleep(moments.uniform(0.0, 1.0))
-        running.kill()
-        running.wait()
-        kills += 1
+
+    def again():
+        return (*words, other, *(["--resume"] if (state / "key").is_file() else []))
+
+    for _ in range(KILLS):
+        with started(*again()) as running:
+            while b"Tuning the language model" not in running.stderr.readline():
+                assert running.poll() is None, "it ended before training began"
+            time.sleep(moments.uniform(0.0, 1.0))
+            running.kill()
         if not (state / "key").is_file():
             shutil.rmtree(other / "models")  # it was done already: begin again
-    last = whyrec(*words, other, *(["--resume"] if (state / "key").is_file() else []))
-    assert last.wait(timeout=300) == 0, last.stderr.read()
+    whyrec(*again())
     ours, theirs = (current_ranker(one / "models" / "ranker").folder for one in (root, other))
     curves = [json.loads((one / "config.json").read_text())["curve"] for one in (ours, theirs)]
     assert curves[0] == curves[1]
