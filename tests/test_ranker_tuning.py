@@ -274,6 +274,23 @@ def test_a_log_for_tensorboard_needs_it(root, folders, monkeypatch):
     assert "pip install tensorboard" in result.stderr
 
 
+def test_a_base_that_is_missing_is_said_at_once(root, folders):
+    result = whyrec("finetune", "ranker", "--base", "nosuch", "-w", root, **environment(folders))
+    assert result.exit_code == 1
+    assert "no model 'nosuch'" in result.stderr
+    assert "Tuning scorers" not in result.stderr
+
+
+def test_another_base_is_tuned_and_named(root, folders, tmp_path):
+    other = save_tiny_language_model(tmp_path / "other", "qwen3")
+    words = ("finetune", "ranker", "--split", "cold-items", "--lists", "4", "--trials", "1", "--base", other)
+    result = whyrec(*words, "-w", root, **environment(folders))
+    assert result.exit_code == 0, result.output
+    assert "under [language_model] in whyrec.toml" in result.stderr.replace("\n", " ")
+    made = current_ranker(root / "models" / "ranker")
+    assert made.base == str(other)
+
+
 def test_nothing_to_resume_is_said_at_once(root, folders):
     result = whyrec("finetune", "ranker", "--resume", "-w", root, **environment(folders))
     assert result.exit_code == 1

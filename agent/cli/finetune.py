@@ -82,9 +82,9 @@ def ranker(
 ) -> None:
     """Tune the language model to rank what the scorers find, and let it order lists where validation proves the gain.
 
-    Learns an adapter (LoRA) from lists made of training events. The test part of the split is not touched. A quarter of
-    an hour on two cores; the state is on disk after each 25 steps. On several GPUs: accelerate launch -m agent.cli
-    finetune ranker, with the same options.
+    Learns an adapter (LoRA) from lists made of training events. The test part of the split is not touched. Takes a
+    quarter of an hour on two cores; the state is on disk after each 25 steps. On several GPUs, give the same options to
+    accelerate launch -m agent.cli finetune ranker.
 
     Example:  whyrec finetune ranker --split cold-items --lists 2000
     """
@@ -107,6 +107,7 @@ def ranker(
         settings = settings.model_copy(update={"language_model": chosen})
     models = Models(settings, say)
     study = open_study(opened.workspace, settings, models, Question(split.value if split else None), seed)
+    say(f"Tuning the language model {models.language_model_name} ({models.language_model_fingerprint})")
     start = find_start(start_from, models, study)
     if start:
         say(f"Starting from the ranker {start.version}")
