@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from agent.settings import PACKAGED_RANKER
+from agent.tuned_ranker import PACKAGED
 from retrieval.artefacts import write_text
 from retrieval.data.workspace import Workspace
 from retrieval.errors import InputError, ModelError, first_line
 from retrieval.versions import CURRENT, current_version, version_names
 
-PACKAGED = "packaged"
 KINDS = ("fusion", "encoder", "ranker")
 
 

@@ -12,6 +12,7 @@ from retrieval.errors import ModelError, first_line
 from retrieval.versions import current_version, save_version, version_names
 
 FORMAT_VERSION = 1
+PACKAGED = "packaged"  # the version of the one that comes with whyrec
 
 _CARD = """# Tuned ranker
 
@@ -95,14 +96,17 @@ def current_ranker(folder: Path) -> TunedRanker | None:
     return None if version is None else _read(folder / version)
 
 
-def ranker_of_split(folder: Path, split: str) -> TunedRanker | None:
-    """The latest version below ``folder`` that was tuned on the split with this fingerprint; None where none was.
+def ranker_of_split(folder: Path, items: str, split: str) -> TunedRanker | None:
+    """The latest version below ``folder`` that was tuned on this split and on no other of the same items.
+
+    ``items``, ``split``: fingerprints. None where there is none.
 
     Raises:
         ModelError: one is damaged or of a newer format.
     """
     every = [_read(folder / name) for name in version_names(folder)]
-    fitting = [one for one in every if any(split in learnt.unseen for learnt in one.learnt_from)]
+    tuned_on_it = [one for one in every if any(learnt.items == items for learnt in one.learnt_from)]
+    fitting = [one for one in tuned_on_it if one.may_be_measured(items, split)]
     return fitting[-1] if fitting else None
 
 
@@ -115,7 +119,7 @@ def _read(folder: Path) -> TunedRanker:
         base, fingerprint = config["base"], config["base_fingerprint"]
         gate = Gate.from_json(config["gate"])
         learnt_from = tuple(Learnt(**one) for one in config["learnt_from"])
-        version = "packaged" if folder == PACKAGED_RANKER else folder.name
+        version = PACKAGED if folder == PACKAGED_RANKER else folder.name
         return TunedRanker(version, folder, base, fingerprint, gate, learnt_from, config["retrieval"], config)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelError(f"the tuned ranker in {folder} cannot be read ({first_line(error)}); {again}") from error

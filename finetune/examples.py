@@ -170,11 +170,11 @@ class ListSampler:
         self._vectors = vectors
         self._size = size
         self._seed = seed
-        self.sharpness = 1.0
-        self.sharpness = self._fitted([np.array(self.draw(number).prior) for number in range(SAMPLED)])
+        picked = [self._picked(self._rng(number)) for number in range(SAMPLED)]
+        self.sharpness = self._fitted([standardise(pool.scores)[places] for pool, places in picked])
 
     @staticmethod
-    def _fitted(scores: Sequence[NDArray[np.float64]]) -> float:
+    def _fitted(scores: Sequence[Floats]) -> float:
         """c for which ``softmax(c z)``, z the retriever's scores with the positive first, is the likeliest."""
 
         def surprise(sharpness: float) -> float:
@@ -184,15 +184,22 @@ class ListSampler:
 
     def draw(self, number: int) -> RankingList:
         """The list of this number."""
-        rng = np.random.default_rng([self._seed, number])
+        rng = self._rng(number)
+        pool, places = self._picked(rng)
+        prior = self.sharpness * standardise(pool.scores)[places]
+        return RankingList(self._history(pool, rng), tuple(pool.candidates[places].tolist()), tuple(prior.tolist()))
+
+    def _rng(self, number: int) -> np.random.Generator:
+        return np.random.default_rng([self._seed, number])
+
+    def _picked(self, rng: np.random.Generator) -> tuple[Pool, NDArray[np.int64]]:
+        """A user's pool, and the places of the candidates in it that make the list, the positive one first."""
         pools = self._of_user[self._users[rng.integers(len(self._users))]]
         pool = pools[rng.integers(len(pools))]
         liked = np.isin(pool.candidates, pool.positives)
         positive = rng.choice(np.flatnonzero(liked))
         others = rng.permutation(np.flatnonzero(~liked))[: self._size - 1]
-        places = np.concatenate([[positive], others])
-        prior = self.sharpness * standardise(pool.scores)[places]
-        return RankingList(self._history(pool, rng), tuple(pool.candidates[places].tolist()), tuple(prior.tolist()))
+        return pool, np.concatenate([[positive], others])
 
     def _history(self, pool: Pool, rng: np.random.Generator) -> tuple[int, ...]:
         kept = pool.liked[rng.random(len(pool.liked)) >= FORGOTTEN]

@@ -183,7 +183,11 @@ def test_a_ranker_is_measured_on_its_own_split_alone(tuned, folders):
     result = whyrec("evaluate", "--split", "temporal", "--systems", "ranked", "-w", root, **environment(folders))
     assert result.exit_code == 1
     assert "finetune ranker --split temporal" in result.stderr.replace("\n", " ")
-    assert ranker_of_split(root / "models" / "ranker", "another") is None
+    learnt = current_ranker(root / "models" / "ranker").learnt_from[0]
+    folder = root / "models" / "ranker"
+    assert ranker_of_split(folder, learnt.items, learnt.fingerprint).learnt_from == (learnt,)
+    assert ranker_of_split(folder, learnt.items, "another") is None
+    assert ranker_of_split(folder, "others", learnt.fingerprint) is None
 
 
 def test_the_gate_holds_for_whom_and_what_it_was_proven_on(tuned, folders, tmp_path):

@@ -108,15 +108,16 @@ def ranker(
     models = Models(settings, say)
     study = open_study(opened.workspace, settings, models, Question(split.value if split else None), seed)
     say(f"Tuning the language model {models.language_model_name} ({models.language_model_fingerprint})")
-    start = find_start(start_from, models, study)
-    if start:
-        say(f"Starting from the ranker {start.version}")
     together = processes(settings.device)
     with opened.workspace.writing() if together.is_main_process else nullcontext(), Steps() as watch:
         with together.main_process_first():
+            start = find_start(start_from, models, study)
+            if start:
+                say(f"Starting from the ranker {start.version}")
             source = RankingLists(study, find_retrieval(study, trials, watch))
         tuning = LoraTuning(rate=rate, seed=seed)
-        tuner = RankerTuner([source], models, Plan(lists), tuning, folder, watch, start, log)
+        seen = log if together.is_main_process else None
+        tuner = RankerTuner([source], models, Plan(lists), tuning, folder, watch, start, seen)
         outcome = tuner.run(shlex.join(["whyrec", *sys.argv[1:]]), resume=resume)
     if not together.is_main_process:
         return

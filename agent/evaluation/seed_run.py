@@ -108,10 +108,10 @@ class SeedRun:
     def _ranker(self) -> TunedRanker | None:
         """The one that was tuned on this very split, else the one that serves if it has not seen the test part."""
         study = self._study
-        own = ranker_of_split(self._root / RANKER, study.split.fingerprint)
+        held_out = study.workspace.catalog_fingerprint, study.split.fingerprint
+        own = ranker_of_split(self._root / RANKER, *held_out)
         serving = study.models.tuned_ranker if own is None else None
-        items = study.workspace.catalog_fingerprint
-        return serving if serving and serving.may_be_measured(items, study.split.fingerprint) else own
+        return serving if serving and serving.may_be_measured(*held_out) else own
 
     def _winners(self, names: Sequence[str]) -> dict[str, Tuned]:
         """The tuned parameters of each scorer; those that the data do not allow are left out with a note."""
