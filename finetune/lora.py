@@ -27,10 +27,14 @@ LINEAR = "q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj"
 
 @dataclass(frozen=True)
 class TrainingList:
-    """What is asked, the positive candidate first, and for each candidate (N,) the log-odds that are known already."""
+    """What is asked, the positive candidates first, and for each (N,) the log-odds that are known already.
+
+    positives: how many there are; a list of nothing but positives or negatives says nothing of order.
+    """
 
     request: RankRequest
     prior: Sequence[float]
+    positives: int = 1
 
 
 @dataclass(frozen=True)
@@ -63,8 +67,9 @@ class TuningError(ModelError):
 class RankerTrainer:
     """Trains an adapter in place, step by step; the same steps give the same adapter, interrupted or not.
 
-    ``L = −log softmax(s + p)_positive + λ · mean BCE(s + p)``, s the scores of `LMRanker`, p the prior of a list: the
-    first orders, the second keeps σ(s + p) a probability. With p in the loss the model learns what the retriever does
+    ``L = −mean log softmax(s + p)_positive + λ · mean BCE(s + p)``, s the scores of `LMRanker`, p the prior of a list,
+    the softmax for each positive one over it and the negatives: the first orders, the second keeps σ(s + p) a
+    probability. With p in the loss the model learns what the retriever does
     not know, as a learner in boosting does (Friedman 2001), and not once more what it knows. Several processes
     (`accelerate launch`) share the lists of a step.
     """
@@ -147,7 +152,7 @@ class RankerTrainer:
         for number, members in enumerate(groups):
             last = number == len(groups) - 1
             with contextlib.nullcontext() if last else self._accelerator.no_sync(self._scorer):
-                summed = self._loss([packed[index] for index in members], [lists[index].prior for index in members])
+                summed = self._loss([packed[index] for index in members], [lists[index] for index in members])
                 loss = summed * world / self._tuning.lists
                 self._accelerator.backward(loss)
             total += loss.detach()
@@ -161,17 +166,19 @@ class RankerTrainer:
         self._optimizer.step()
         return value
 
-    def _loss(self, sequences: Sequence[Packed], priors: Sequence[Sequence[float]]) -> torch.Tensor:
+    def _loss(self, sequences: Sequence[Packed], lists: Sequence[TrainingList]) -> torch.Tensor:
         """The sum over lists."""
         with self._precision:
             scores = self._scorer(collate(sequences, self._lm.device), [[p[-1] for p in s.paths] for s in sequences])
         losses = []
-        for one, prior in zip(scores, priors, strict=True):
-            both = one + torch.tensor(prior, device=one.device)
+        for found, one in zip(scores, lists, strict=True):
+            both = found + torch.tensor(one.prior, device=found.device)
             labels = torch.zeros_like(both)
-            labels[0] = 1
+            labels[: one.positives] = 1
             balance = functional.binary_cross_entropy_with_logits(both, labels)
-            losses.append(-functional.log_softmax(both, dim=0)[0] + self._tuning.calibration * balance)
+            liked, others = both[: one.positives], both[one.positives :]
+            order = (torch.logaddexp(liked, others.logsumexp(0)) - liked).mean() if len(liked) else both.new_zeros(())
+            losses.append(order + self._tuning.calibration * balance)
         return torch.stack(losses).sum()
 
     def _packed(self, request: RankRequest) -> Packed:

@@ -47,6 +47,17 @@ def firsts(language_model, adapter=RANK):
     return np.mean([one.argmax() == 0 for one in scores])
 
 
+@pytest.mark.parametrize(("positives", "order"), [(0, 0.0), (1, 0.7466), (2, 0.8295), (4, 0.0)])
+def test_each_positive_competes_with_the_negatives_alone(language_model, positives, order):
+    prior = (1.0, 0.0, -1.0, 0.5)  # an untrained model adds its own scores, which are put at 0 below
+    one = TrainingList(draw(0).request, prior, positives)
+    tuned = RankerTrainer(language_model, lambda _: one, 1, replace(TUNING, lists=1, calibration=0.0))
+    tuned._scorer = lambda _batch, ends: [torch.zeros(len(ends[0]), requires_grad=True)]
+    with using(language_model, RANK):
+        loss = tuned._loss([tuned._packed(one.request)], [one])
+    assert float(loss) == pytest.approx(order, abs=1e-4)
+
+
 def test_a_ranker_learns_what_lists_have_in_common(language_model):
     before = firsts(language_model, None)
     tuned = trainer(language_model, steps=150)
