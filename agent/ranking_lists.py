@@ -18,6 +18,7 @@ from retrieval.cf.live import TEXT
 from retrieval.cf.scorer import System
 from retrieval.cf.scorers import SCORERS
 from retrieval.contracts import RankRequest
+from retrieval.data.catalog import Catalog
 from retrieval.data.histories import Histories
 from retrieval.metrics import find_hits
 from retrieval.ranking import Columns, Floats
@@ -78,11 +79,15 @@ class Asked:
 class RankingLists:
     """Lists of one study, with candidates by one retrieval; nothing of its test part is in them."""
 
-    def __init__(self, study: Study, retrieval: Retrieval, unseen: Sequence[str] = ()):
-        """``unseen``: fingerprints of the splits of whose test part nothing is in here; the study's own by default."""
+    def __init__(self, study: Study, retrieval: Retrieval, unseen: Sequence[str] = (), catalog: Catalog | None = None):
+        """``unseen``: fingerprints of the splits of whose test part nothing is in here; the study's own by default.
+
+        catalog: whose texts the language model reads; the workspace's own by default.
+        """
         self.study = study
         self.retrieval = retrieval
         self._unseen = list(unseen) or [study.split.fingerprint]
+        self._catalog = catalog or study.workspace.catalog
 
     @property
     def learnt(self) -> Learnt:
@@ -167,8 +172,7 @@ class RankingLists:
 
     @cached_property
     def _texts(self) -> list[str]:
-        catalog = self.study.workspace.catalog
-        return [catalog.text(item_id) for item_id in self._ids]
+        return [self._catalog.text(item_id) for item_id in self._ids]
 
     def _request(self, history: Sequence[int], candidates: Sequence[int]) -> RankRequest:
         told = tuple(self._texts[column] for column in history)
