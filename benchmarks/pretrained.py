@@ -9,7 +9,6 @@ it goes on where it was with --resume.
 """
 
 import argparse
-import shlex
 import shutil
 import sys
 from pathlib import Path
@@ -45,6 +44,12 @@ def sources(root: Path) -> list[RankingLists]:
     return found
 
 
+def said(asked: argparse.Namespace) -> str:
+    """The command, without the folders of this machine."""
+    words = ["--games FOLDER", *([f"--data {asked.data} --out FOLDER"] if asked.data else [])]
+    return " ".join(["python -m benchmarks.pretrained", *words, f"--lists {asked.lists} --seed {asked.seed}"])
+
+
 def main() -> None:
     """Tune and keep it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -68,7 +73,7 @@ def main() -> None:
     with Steps() as watch:
         every = [source for root in roots for source in sources(root)]
         tuner = RankerTuner(every, models, Plan(asked.lists), tuning, folder, watch)
-        outcome = tuner.run("python -m benchmarks.pretrained " + shlex.join(sys.argv[1:]), resume=asked.resume)
+        outcome = tuner.run(said(asked), resume=asked.resume)
     print((folder / outcome.version / "README.md").read_text(encoding="utf-8"))
     if asked.out is None:
         with atomic_folder(PACKAGED_RANKER, replace=True) as work:
