@@ -55,7 +55,7 @@ def test_each_positive_competes_with_the_negatives_alone(language_model, positiv
     tuned._scorer = lambda _batch, ends: [torch.zeros(len(ends[0]), requires_grad=True)]
     with using(language_model, RANK):
         loss = tuned._loss([tuned._packed(one.request)], [one])
-    assert float(loss) == pytest.approx(order, abs=1e-4)
+    assert float(loss.detach()) == pytest.approx(order, abs=1e-4)
 
 
 def test_a_ranker_learns_what_lists_have_in_common(language_model):
