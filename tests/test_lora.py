@@ -75,7 +75,7 @@ def test_packed_lists_give_the_gradient_of_single_sequences(language_model):
     request = draw(3).request
     prior = (0.5, -0.2, 0.0, 1.0)
     with using(language_model, RANK):
-        loss = tuned._loss([tuned._packed(request)], [prior])
+        loss = tuned._loss([tuned._packed(request)], [TrainingList(request, prior)])
         loss.backward()
         packed = {name: value.grad.clone() for name, value in tuned._learnt.items()}
         for value in tuned._learnt.values():
