@@ -109,8 +109,8 @@ def _world(
 
     ``hidden`` marks stored events.
     """
-    known = Histories(train.users, train.items, _kept(train.values, ~hidden))
-    liked_hidden = _kept(train.values, hidden & (train.values.data >= liked_from))
+    known = train.keeping(~hidden)
+    liked_hidden = train.keeping(hidden & (train.values.data >= liked_from)).values
     learnt = known if asked is None else known.take(np.flatnonzero(~asked))
     rows = np.flatnonzero((np.diff(liked_hidden.indptr) > 0) & (known.counts > 0))
     if len(rows) == 0:
@@ -132,12 +132,6 @@ def _world(
             )
         )
     return pools
-
-
-def _kept(values: csr_array, keep: NDArray[np.bool_]) -> csr_array:
-    """The entries to keep, with their values."""
-    before = np.concatenate([[0], np.cumsum(keep)])
-    return csr_array((values.data[keep], values.indices[keep], before[values.indptr]), shape=values.shape)
 
 
 def _row(values: csr_array, row: int) -> NDArray[np.int64]:

@@ -11,7 +11,7 @@ from retrieval.data.catalog import Catalog
 from retrieval.data.events import History
 from retrieval.data.histories import Histories
 from retrieval.errors import InputError
-from retrieval.text import text_ease
+from retrieval.text import kernel, text_ease
 from retrieval.text.facts import Facts
 from retrieval.text.text_ease import TextEase, TextEaseConfig
 
@@ -136,7 +136,7 @@ def test_blocks_change_nothing(monkeypatch):
     """Items are compared with the landmarks in blocks."""
     data = world()
     whole = TextEase.fit(data, TextEaseConfig()).score(data.histories)
-    monkeypatch.setattr(text_ease, "BLOCK", 7)
+    monkeypatch.setattr(kernel, "BLOCK", 7)
     np.testing.assert_allclose(TextEase.fit(data, TextEaseConfig()).score(data.histories), whole, atol=1e-6)
 
 

@@ -66,6 +66,12 @@ class Histories:
         users = tuple(np.asarray(self.users, dtype=object)[rows])
         return Histories(users, self.items, self.values[rows])
 
+    def keeping(self, keep: NDArray[np.bool_]) -> "Histories":
+        """The same users with some of the stored events; ``keep`` has one for each."""
+        before = np.concatenate([[0], np.cumsum(keep)])
+        kept = (self.values.data[keep], self.values.indices[keep], before[self.values.indptr])
+        return Histories(self.users, self.items, csr_array(kept, shape=self.values.shape))
+
     def chunks(self, size: int) -> Iterator["Histories"]:
         """The users in groups of at most ``size``."""
         return (self.take(slice(start, start + size)) for start in range(0, len(self), size))
@@ -120,3 +126,9 @@ def where(values: csr_array, keep: NDArray[np.bool_]) -> csr_array:
     return csr_array(
         (np.ones(int(keep.sum()), dtype=np.float32), values.indices[keep], before[values.indptr]), shape=values.shape
     )
+
+
+def strengths(histories: Histories, positive_from: float | None, weak: float) -> csr_array:
+    """(n, m) 1 for positive events (`Histories.positives`), ``weak`` for others."""
+    positives, every = histories.positives(positive_from), histories.positives(None)
+    return csr_array(positives * np.float32(1 - weak) + every * np.float32(weak))

@@ -4,23 +4,19 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve, eigh, solve_triangular
-from scipy.sparse import csr_array
 
 from retrieval.cf.config import Config, searched
 from retrieval.cf.ease import ease_weights
 from retrieval.cf.scorer import Arrays, Scorer, TrainingData
-from retrieval.data.histories import Histories
+from retrieval.data.histories import Histories, strengths
 from retrieval.ranking import Floats
-from retrieval.text.facts import Facts
+from retrieval.text.kernel import JITTER, ItemKernel
 
 FEWEST = 2  # events of an item from which its weights say something
 MOST = 8_000  # items whose weights are learnt from, those with the most events
 LANDMARKS = 2_000  # of these, items that all others are compared with
 RANK = 256  # dimensions that are kept
-JITTER = 1e-4
-BLOCK = 4_096
 
 
 @dataclass(frozen=True)
@@ -68,9 +64,9 @@ class TextEase(Scorer):
         if len(warm) == 0:
             nothing = np.zeros((len(texts), 0), dtype=np.float32)
             return cls(config, nothing, nothing)
-        users = _strengths(data.histories, config)[:, warm]
+        users = strengths(data.histories, config.positive_from, config.weak)[:, warm]
         weights = ease_weights(users, config.strength)  # (w, w)
-        kernel = _Kernel(config, texts, data.facts, warm[:LANDMARKS])
+        kernel = ItemKernel(config, texts, data.facts, warm[:LANDMARKS])
         features = kernel(warm)  # (w, r)
         together = (features.T @ features).astype(np.float64)
         ridged = cho_factor(together + config.noise * np.eye(len(together)), lower=True)
@@ -87,7 +83,7 @@ class TextEase(Scorer):
         return cls(config, vectors, parts)
 
     def _score(self, histories: Histories) -> Floats:
-        users = _strengths(histories, self.config) @ self._parts
+        users = strengths(histories, self.config.positive_from, self.config.weak) @ self._parts
         return np.asarray(users @ self._vectors.T, dtype=np.float32)
 
     def arrays(self) -> Arrays:
@@ -98,40 +94,3 @@ class TextEase(Scorer):
     def from_arrays(cls, config: Any, items: int, arrays: Arrays) -> Self:  # noqa: ARG003
         """From `arrays`."""
         return cls(config, arrays["vectors"], arrays["parts"])
-
-
-class _Kernel:
-    """Features (n, r) whose products are the kernel as far as the landmarks show it (Nyström)."""
-
-    def __init__(self, config: Any, texts: Floats, facts: Facts | None, landmarks: NDArray[np.int64]):
-        self._config = config
-        self._texts = texts
-        self._facts = facts
-        self._landmarks = landmarks
-        among = self._between(landmarks).astype(np.float64)
-        self._root = np.linalg.cholesky(among + JITTER * np.eye(len(landmarks)))
-
-    def __call__(self, items: NDArray[np.int64]) -> Floats:
-        between = self._between(items).astype(np.float64)
-        return np.asarray(solve_triangular(self._root, between.T, lower=True).T, dtype=np.float32)
-
-    def projected(self, *matrices: NDArray[np.float64]) -> list[Floats]:
-        """The features of all items times each matrix (r, q), (m, q) each, in blocks."""
-        maps = [solve_triangular(self._root.T, matrix).astype(np.float32) for matrix in matrices]
-        starts = range(0, len(self._texts), BLOCK)
-        blocks = [self._between(np.arange(start, min(start + BLOCK, len(self._texts)))) for start in starts]
-        return [np.concatenate([block @ one for block in blocks]) for one in maps]
-
-    def _between(self, items: NDArray[np.int64]) -> Floats:
-        """(n, r) the kernel between items and landmarks."""
-        cosines = self._texts[items] @ self._texts[self._landmarks].T
-        found = np.exp(np.float32(-2 * self._config.sharpness) * (1 - cosines))
-        if self._facts is not None and self._facts and self._config.facts > 0:
-            found += np.float32(self._config.facts) * self._facts.take(items).kernel(self._facts.take(self._landmarks))
-        return np.asarray(found, dtype=np.float32)
-
-
-def _strengths(histories: Histories, config: Any) -> csr_array:
-    """(n, m) 1 for positive events, less for others."""
-    positives, every = histories.positives(config.positive_from), histories.positives(None)
-    return csr_array(positives * np.float32(1 - config.weak) + every * np.float32(config.weak))
