@@ -87,18 +87,18 @@ class PersonReader:
             tower = Profile((self._tower.direction(self._vectors(items)),), exclude) if items else None
         meant = None if asked is None else interest_in(asked)
         profile = Profile(tuple(interests), exclude, query, meant)
-        return Person(taste, profile, self._with(history, named), tuple(notes), tower)
+        return Person(
+            taste,
+            profile,
+            history.then(History(named, (self._settings.events.liked_from,) * len(named))),
+            tuple(notes),
+            tower,
+        )
 
     def _history(self, request: Request) -> History:
         if request.history is not None:
             return request.history
         return self._workspace.history(request.user) if request.user is not None else History((), ())
-
-    def _with(self, history: History, named: tuple[str, ...]) -> History:
-        """The history with the request's likes as its newest events."""
-        earlier = [pair for pair in zip(history.items, history.values, strict=True) if pair[0] not in named]
-        pairs = [*earlier, *((item_id, self._settings.events.liked_from) for item_id in named)]
-        return History(tuple(item_id for item_id, _ in pairs), tuple(value for _, value in pairs))
 
     def _liked(self, history: History) -> tuple[tuple[str, ...], str, list[str]]:
         """The items to go by, what the person did with them, and a note where nothing was rated well."""

@@ -51,6 +51,11 @@ class Retrieval:
         return Fused(self.fusion, [SCORERS[name].fit(data, config) for name, config in self._configs.items()])
 
     @property
+    def parameters(self) -> dict[str, Any]:
+        """Those of each scorer, as plain data."""
+        return {name: config.to_json() for name, config in self._configs.items()}
+
+    @property
     def described(self) -> dict[str, Any]:
         """As `retrieval.cf.live.described`."""
         return {"strategy": self.fusion.strategy, **self.fusion.constants}
@@ -76,6 +81,35 @@ class Asked:
     scores: list[Floats]
 
 
+class Requests:
+    """What the language model is asked, by column."""
+
+    def __init__(self, study: Study, catalog: Catalog | None = None):
+        """``catalog``: whose texts it reads; the workspace's own by default."""
+        self._study = study
+        self._catalog = catalog or study.workspace.catalog
+
+    def of(self, history: Sequence[int], candidates: Sequence[int]) -> RankRequest:
+        """About these candidates, told of this history."""
+        told = tuple(self._texts[column] for column in history)
+        ids = tuple(self._ids[column] for column in candidates)
+        return RankRequest(told, ids, tuple(self._texts[column] for column in candidates))
+
+    def of_person(self, liked: Columns, listed: Columns, asked: Columns | None = None) -> RankRequest:
+        """About what is listed, told of the liked items that say most about it; ``asked``: about some of it alone."""
+        vectors = self._study.vectors
+        told = liked[telling(vectors[liked], vectors[listed])]
+        return self.of(told.tolist(), (listed if asked is None else asked).tolist())
+
+    @cached_property
+    def _ids(self) -> list[str]:
+        return sorted(self._study.workspace.catalog.ids)
+
+    @cached_property
+    def _texts(self) -> list[str]:
+        return [self._catalog.text(item_id) for item_id in self._ids]
+
+
 class RankingLists:
     """Lists of one study, with candidates by one retrieval; nothing of its test part is in them."""
 
@@ -87,7 +121,7 @@ class RankingLists:
         self.study = study
         self.retrieval = retrieval
         self._unseen = list(unseen) or [study.split.fingerprint]
-        self._catalog = catalog or study.workspace.catalog
+        self._requests = Requests(study, catalog)
 
     @property
     def learnt(self) -> Learnt:
@@ -113,7 +147,7 @@ class RankingLists:
 
         def draw(number: int) -> TrainingList:
             one = sampler.draw(number)
-            return TrainingList(self._request(one.history, one.candidates), one.prior)
+            return TrainingList(self._requests.of(one.history, one.candidates), one.prior)
 
         return draw
 
@@ -142,15 +176,14 @@ class RankingLists:
 
     def judged(self, asked: Asked, ranker: "LMRanker", advance: Callable[[], None]) -> list[JudgedList]:
         """The language model's scores beside the retriever's, and what was to be found."""
-        study, vectors = self.study, self.study.vectors
+        study = self.study
         task = study.task("validation")
         relevant = study.relevant(task)
         liked = task.histories.positives(study.settings.events.liked_from)
         requests = []
         for row, columns in zip(asked.rows, asked.columns, strict=True):
             had = liked.indices[liked.indptr[row] : liked.indptr[row + 1]]
-            told = had[telling(vectors[had], vectors[columns])]
-            requests.append(self._request(told.tolist(), columns.tolist()))
+            requests.append(self._requests.of_person(had, columns))
         ranked = ranker.score(requests)
         warm = task.popularity > 0
         lists = []
@@ -165,17 +198,3 @@ class RankingLists:
     @cached_property
     def _retriever(self) -> System:
         return self.retrieval.fit(self.study.task("validation").train)
-
-    @cached_property
-    def _ids(self) -> list[str]:
-        return sorted(self.study.workspace.catalog.ids)
-
-    @cached_property
-    def _texts(self) -> list[str]:
-        return [self._catalog.text(item_id) for item_id in self._ids]
-
-    def _request(self, history: Sequence[int], candidates: Sequence[int]) -> RankRequest:
-        told = tuple(self._texts[column] for column in history)
-        return RankRequest(
-            told, tuple(self._ids[column] for column in candidates), tuple(self._texts[column] for column in candidates)
-        )

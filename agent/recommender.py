@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
@@ -143,6 +144,17 @@ class Recommender:
         ]
         if len(answer.rows) < request.k:
             answer.notes.append(f"only {len(answer.rows)} of {request.k} items could be found")
+        return answer
+
+    def explained(self, answer: Answer, request: Request) -> Answer:
+        """The answer that the student gave to this request, with explanations (`agent.fast`).
+
+        Raises:
+            InputError, WorkspaceError, ModelError: as `recommend`.
+        """
+        taste = self.people.read(request).taste
+        found = self._explanations([row.item_id for row in answer.rows], taste, request, answer)
+        answer.rows = [replace(row, explanation=found.get(row.item_id)) for row in answer.rows]
         return answer
 
     def explain(self, request: Request, item: str) -> Answer:

@@ -1,12 +1,14 @@
 """What can be asked of the recommender, and what it answers."""
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from agent.explanation import Explanation
 from retrieval.data.events import History
 
-Mode = Literal["retrieval", "auto", "full"]
+if TYPE_CHECKING:
+    from agent.explanation import Explanation
+
+Mode = Literal["fast", "retrieval", "auto", "full"]
 
 
 @dataclass(frozen=True)
@@ -14,8 +16,8 @@ class Request:
     """Whom to recommend for, and how.
 
     At least one of user or history, likes (titles or ids) and query is needed; a history stands in for that of the
-    user. ``among`` are the only ids that may be recommended, None for all. ``alpha`` None means what the gate has
-    proven.
+    user. mode: ``fast`` is the student's (`agent.fast`). ``among`` are the only ids that may be recommended, None for
+    all. ``alpha`` None means what the gate has proven.
     """
 
     user: str | None = None
@@ -46,7 +48,7 @@ class Recommended:
     score: float | None
     stages: dict[str, float]
     by: tuple[str, ...] = ()
-    explanation: Explanation | None = None
+    explanation: "Explanation | None" = None
 
 
 @dataclass

@@ -14,7 +14,7 @@ from retrieval.data.workspace import Workspace
 from retrieval.errors import InputError, ModelError, first_line
 from retrieval.versions import CURRENT, current_version, version_names
 
-KINDS = ("fusion", "encoder", "ranker")
+KINDS = ("fusion", "encoder", "ranker", "student", "measured-student")
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,21 @@ def _ranker(config: Mapping[str, Any]) -> str:
     return f"{say}: NDCG@10 {everybody['before']:.3f} to {everybody['after']:.3f} on validation ({splits})"
 
 
-_SAYS: dict[str, Callable[[Mapping[str, Any]], str]] = {"fusion": _fusion, "encoder": _encoder, "ranker": _ranker}
+def _student(config: Mapping[str, Any]) -> str:
+    found, lists = config["validation"], config["lists"]
+    say = (
+        f"taught by {lists['learnt from']:,} lists, {lists['asked']:,} with LM" if found["proven"] else "untaught twin"
+    )
+    return f"{say}: NDCG@10 {found['twin']:.3f} to {found['student']:.3f} on validation ({found['split']})"
+
+
+_SAYS: dict[str, Callable[[Mapping[str, Any]], str]] = {
+    "fusion": _fusion,
+    "encoder": _encoder,
+    "ranker": _ranker,
+    "student": _student,
+    "measured-student": _student,
+}
 
 
 def use_model(workspace: Workspace, version: str) -> Stored:

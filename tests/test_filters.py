@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from retrieval.data.catalog import Catalog
 from retrieval.errors import FilterError
+from retrieval.text import filters
 from retrieval.text.filters import VALUES_LIMIT, compile_where
 
 KINDS = {
@@ -43,7 +44,11 @@ def collection() -> chromadb.Collection:
 
 
 def fitting(collection: chromadb.Collection, expression: str) -> str:
-    return "".join(sorted(collection.get(where=compile_where(expression, CATALOG))["ids"]))
+    """What Chroma finds, which must be what is found without it."""
+    where = compile_where(expression, CATALOG)
+    found = sorted(collection.get(where=where)["ids"])
+    assert CATALOG.frame.filter(filters.fitting(CATALOG, where))["item_id"].sort().to_list() == found
+    return "".join(found)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,20 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from agent.cli import INTERRUPTED, doctor, evaluate, explain, finetune, index, init, models, recommend, similar, tune
+from agent.cli import (
+    INTERRUPTED,
+    doctor,
+    evaluate,
+    explain,
+    finetune,
+    index,
+    init,
+    models,
+    recommend,
+    similar,
+    student,
+    tune,
+)
 from agent.cli.console import complain
 from retrieval.errors import WhyrecError
 
@@ -80,6 +93,8 @@ app.command()(explain.explain)
 app.command()(similar.similar)
 app.command()(tune.tune)
 app.add_typer(finetune.app, name="finetune")
+app.command()(student.label)
+app.command()(student.distill)
 app.add_typer(models.app, name="models")
 app.command()(evaluate.evaluate)
 app.command()(doctor.doctor)

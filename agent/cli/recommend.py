@@ -13,19 +13,21 @@ from agent.cli.options import (
     DEFAULT_WORKSPACE,
     CountOption,
     FormatOption,
+    Opened,
     WhereOption,
     WorkspaceOption,
     open_workspace,
 )
 
 if TYPE_CHECKING:
-    from agent.request import Recommended
+    from agent.request import Answer, Recommended, Request
 
 
 class ModeChoice(StrEnum):
     """Which stages make the order."""
 
     auto = "auto"
+    fast = "fast"
     retrieval = "retrieval"
     full = "full"
 
@@ -55,7 +57,10 @@ def recommend(
     explain: Annotated[bool, typer.Option("--explain", help="Say why, for each item.")] = False,
     mode: Annotated[
         ModeChoice,
-        typer.Option(help="auto: the language model orders where that is proven; full: it scores in any case."),
+        typer.Option(
+            help="auto: the language model orders where that is proven; full: it scores in any case; retrieval: it is "
+            "left out; fast: the student alone (whyrec distill)."
+        ),
     ] = ModeChoice.auto,
     alpha: Annotated[
         float | None,
@@ -74,19 +79,39 @@ def recommend(
         raise typer.BadParameter("give a USER, --like TITLE or --query WORDS")
     if mode is ModeChoice.retrieval and alpha:
         raise typer.BadParameter("--alpha weighs the language model, which --mode retrieval leaves out")
-    from agent.models import Models
-    from agent.recommender import Recommender, serving
+    if mode is ModeChoice.fast and alpha is not None:
+        raise typer.BadParameter("--alpha weighs the language model, which --mode fast does without")
     from agent.request import Request
 
     opened = open_workspace(workspace)
     request = Request(user, tuple(like or ()), query, k, where, exclude_seen, mode.value, alpha, explain, writer.value)
-    live = serving(opened.workspace, opened.settings) if mode is not ModeChoice.retrieval else None
-    answer = Recommender(opened.workspace, opened.settings, Models(opened.settings, say), live).recommend(request)
+    answer = _fast(opened, request) if mode is ModeChoice.fast else _answered(opened, request)
     for message in answer.notes:
         note(message)
     print_rows([as_row(row) for row in answer.rows], form, *as_tables(answer.rows))
     if verbose:
         say("  ".join(f"{stage} {seconds:.2f} s" for stage, seconds in answer.seconds.items()))
+
+
+def _answered(opened: Opened, request: "Request") -> "Answer":
+    from agent.models import Models
+    from agent.recommender import Recommender, serving
+
+    live = serving(opened.workspace, opened.settings) if request.mode != ModeChoice.retrieval else None
+    return Recommender(opened.workspace, opened.settings, Models(opened.settings, say), live).recommend(request)
+
+
+def _fast(opened: Opened, request: "Request") -> "Answer":
+    """By the student; the index and a writer are asked for explanations alone."""
+    from agent.fast import FastRecommender
+
+    answer = FastRecommender(opened.workspace, opened.settings).recommend(request)
+    if not request.explain:
+        return answer
+    from agent.models import Models
+    from agent.recommender import Recommender
+
+    return Recommender(opened.workspace, opened.settings, Models(opened.settings, say)).explained(answer, request)
 
 
 def as_row(row: "Recommended") -> dict[str, Any]:

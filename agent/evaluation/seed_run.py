@@ -13,24 +13,28 @@ from typing import Any
 from agent.evaluation.fusing import Fusions, find_fusions, fused_scorers
 from agent.evaluation.measure import Key, Measured, Surroundings, measure, peak_memory
 from agent.evaluation.served import Served
-from agent.evaluation.strata import genres, item_strata, user_strata
+from agent.evaluation.strata import genres, item_strata, labelled_strata, user_strata
 from agent.evaluation.study import Question, Study
 from agent.evaluation.tuning import TRIALS, Tuned, tuned
 from agent.evaluation.watch import Watch
 from agent.models import OFF
-from agent.settings import RANKER
-from agent.tuned_ranker import TunedRanker, ranker_of_split
+from agent.stored_student import MEASURED, StoredStudent, student_of_split
+from agent.teacher import measurable_ranker
+from agent.tuned_ranker import TunedRanker
 from agent.tuned_study import TunedStudy
 from retrieval.artefacts import file_fingerprint, write_text
 from retrieval.cf.fused import SINGLE, STRATEGIES, Fused
 from retrieval.cf.live import BY_TEXT, TEXT, LiveFusion, described
 from retrieval.cf.scorer import Scorer, System
 from retrieval.cf.scorers import SCORERS
+from retrieval.cf.student import Student
+from retrieval.data.labels import LABELS, LabelStore
 from retrieval.errors import InputError, command
 from retrieval.text.tower import Tower
 
 SERVED, RANKED = "fused", "ranked"  # the very pipeline of `whyrec recommend`, without and with the tuned ranker
-SYSTEMS = (*SCORERS, *STRATEGIES, SERVED, RANKED)
+TWIN, TAUGHT = "twin", "student"  # without any language model: as `whyrec distill` begins, and as it ends
+SYSTEMS = (*SCORERS, *STRATEGIES, SERVED, RANKED, TWIN, TAUGHT)
 
 
 @dataclass(frozen=True)
@@ -71,6 +75,7 @@ class SeedRun:
         """The figures of every system that the data allow."""
         wanted = self._plan.systems or SYSTEMS
         unserved = {name: self._why_not_served(name) for name in (SERVED, RANKED) if name in wanted}
+        unserved |= {name: self._why_not_taught() for name in (TWIN, TAUGHT) if name in wanted}
         for name, why in unserved.items():
             if why:
                 self._leave_out(name, why)
@@ -100,18 +105,33 @@ class SeedRun:
             return f"no ranker was tuned on this split, and what serves has seen its test part; run: {again}"
         return ""
 
+    def _why_not_taught(self) -> str:
+        """Why there is no student to measure; empty where there is."""
+        if not self._study.has_text:
+            return f"it needs an index; run: {command('index', self._root)}"
+        if self._student is not None:
+            return ""
+        options = f"--split {self._study.name} --seed {self._study.seed}"
+        again = f"{command(f'label {options}', self._root)} && {command(f'distill {options}', self._root)}"
+        return f"no student was taught on this split; run: {again}"
+
+    @property
+    def _measures_student(self) -> bool:
+        return TWIN in self._plan.systems or TAUGHT in self._plan.systems or not self._plan.systems
+
+    @cached_property
+    def _student(self) -> StoredStudent | None:
+        """The one that was taught on this very split."""
+        catalog = self._study.workspace.catalog_fingerprint
+        return student_of_split(self._root / MEASURED, catalog, self._study.split.fingerprint)
+
     @property
     def _root(self) -> Path:
         return self._study.workspace.root
 
     @cached_property
     def _ranker(self) -> TunedRanker | None:
-        """The one that was tuned on this very split, else the one that serves if it has not seen the test part."""
-        study = self._study
-        held_out = study.workspace.catalog_fingerprint, study.split.fingerprint
-        own = ranker_of_split(self._root / RANKER, *held_out)
-        serving = study.models.tuned_ranker if own is None else None
-        return serving if serving and serving.may_be_measured(*held_out) else own
+        return measurable_ranker(self._study)
 
     def _winners(self, names: Sequence[str]) -> dict[str, Tuned]:
         """The tuned parameters of each scorer; those that the data do not allow are left out with a note."""
@@ -149,12 +169,16 @@ class SeedRun:
     def _surroundings(self) -> Surroundings:
         study = self._study
         task = study.task("test")
+        people = user_strata(task, study.workspace.users())
+        if self._measures_student and self._student:
+            labels = LabelStore(self._root / LABELS).of(self._student.teacher)
+            people |= labelled_strata(task, labels)
         return Surroundings(
             task,
             study.relevant(task),
             task.relevant(study.settings.events.liked_from),
             item_strata(task),
-            user_strata(task, study.workspace.users()),
+            people,
             genres(study.workspace.catalog, task.items),
             study.vectors if study.has_text else None,
         )
@@ -166,7 +190,9 @@ class SeedRun:
         people = study.workspace.users_path
         known = file_fingerprint([people]) if people.exists() else ""
         ranker = self._ranker.version if name == RANKED and self._ranker else ""
-        state = (study.fingerprint, known, self._plan.question, self._plan.trials, needed, ranker, version("whyrec"))
+        student = self._student.version if self._measures_student and self._student else ""
+        made = (needed, ranker, student, version("whyrec"))
+        state = (study.fingerprint, known, self._plan.question, self._plan.trials, *made)
         key = hashlib.sha256(repr(state).encode()).hexdigest()[:16]
         path = self._kept / f"{study.label}-{name}-{key}.npz"
         constants = self._kept / f"{study.label}-constants-{key}.json"
@@ -199,6 +225,9 @@ class SeedRun:
             if name in fused_scorers(study.name):
                 self._fitted[name] = scorer
             return scorer
+        if name in (TWIN, TAUGHT) and self._student:
+            student = self._student.student
+            return student if name == TAUGHT else Student.fit(study.training_data("test"), student.config)
         chosen = [winners[n] for n in fused_scorers(study.name) if n in winners]
         if self._fusions is None:
             self._fusions = find_fusions(study, chosen)

@@ -49,6 +49,14 @@ def user_strata(task: Task, attributes: pl.DataFrame | None) -> dict[str, Member
     return {name: members for name, members in strata.items() if members.any()}
 
 
+def labelled_strata(task: Task, labels: pl.DataFrame) -> dict[str, Members]:
+    """(n,) users whose lists a language model has ordered for a student to learn from, and all others."""
+    asked = labels.filter(pl.col("ranked").is_not_null())["user_id"].unique().to_list()
+    labelled = np.isin(np.array(task.histories.users, dtype=object), asked)
+    strata = {"labelled=yes": labelled, "labelled=no": ~labelled}
+    return {name: members for name, members in strata.items() if members.any()}
+
+
 def _by_attribute(histories: Histories, attributes: pl.DataFrame) -> dict[str, Members]:
     """A group for each value; numbers of more than thirty values are cut into quarters, other such columns left out."""
     rows = pl.DataFrame({"user_id": list(histories.users)}).join(attributes, on="user_id", how="left")

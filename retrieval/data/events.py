@@ -24,6 +24,13 @@ class History:
     def __len__(self) -> int:
         return len(self.items)
 
+    def then(self, later: "History") -> "History":
+        """This history with later events; of an item in both the later one counts."""
+        new = set(later.items)
+        earlier = [pair for pair in zip(self.items, self.values, strict=True) if pair[0] not in new]
+        pairs = [*earlier, *zip(later.items, later.values, strict=True)]
+        return History(tuple(item_id for item_id, _ in pairs), tuple(value for _, value in pairs))
+
 
 def read_history(events: pl.LazyFrame, user_id: str) -> History:
     """The history of one user; empty when there is no event of this user. Equal times are ordered by item id."""

@@ -6,10 +6,12 @@ from collections.abc import Callable
 from importlib.resources import files
 from typing import Any
 
+import numpy as np
 import polars as pl
 from lark import Lark, Token, UnexpectedInput
 from lark.exceptions import UnexpectedToken, VisitError
 from lark.visitors import Transformer_NonRecursive
+from numpy.typing import NDArray
 from rapidfuzz import process
 
 from retrieval.data.catalog import Catalog, Scalar
@@ -27,6 +29,18 @@ _TEXT_FITS: dict[str, Callable[[str, str], bool]] = {
     "<=": operator.le,
     ">": operator.gt,
     ">=": operator.ge,
+}
+_FITS: dict[str, tuple[Callable[[pl.Expr, Any], pl.Expr], bool]] = {  # and whether an item without the field fits
+    "$eq": (operator.eq, False),
+    "$ne": (operator.ne, True),
+    "$lt": (operator.lt, False),
+    "$lte": (operator.le, False),
+    "$gt": (operator.gt, False),
+    "$gte": (operator.ge, False),
+    "$in": (lambda column, values: column.is_in(values), False),
+    "$nin": (lambda column, values: ~column.is_in(values), True),
+    "$contains": (lambda column, value: column.list.contains(value), False),
+    "$not_contains": (lambda column, value: ~column.list.contains(value), True),
 }
 _OPPOSITE = {"=": "!=", "!=": "=", "<": ">=", ">=": "<", ">": "<=", "<=": ">", "~": "!~", "!~": "~"}
 
@@ -183,6 +197,21 @@ class _Conditions(Transformer_NonRecursive[Token, _Condition]):
 
     def exclusion(self, parts: list[str]) -> _Condition:
         return _Negation(self.membership(parts))
+
+
+def fitting(catalog: Catalog, where: Where) -> NDArray[np.bool_]:
+    """(m,) which items a compiled filter keeps, in the order of the catalog, as Chroma would."""
+    return catalog.frame.select(_expression(catalog, where).alias("fits"))["fits"].to_numpy()
+
+
+def _expression(catalog: Catalog, where: Where) -> pl.Expr:
+    ((name, inner),) = where.items()
+    if name in ("$and", "$or"):
+        parts = [_expression(catalog, part) for part in inner]
+        return pl.all_horizontal(parts) if name == "$and" else pl.any_horizontal(parts)
+    ((sign, value),) = inner.items()
+    fits, where_missing = _FITS[sign]
+    return fits(pl.col(name), value).fill_null(where_missing)
 
 
 def _count(where: Any) -> int:

@@ -1,0 +1,108 @@
+"""The student of a workspace: its tables on disk, and what is known of how it was taught."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from retrieval.cf.student import Student, StudentConfig
+from retrieval.errors import InputError, ModelError, first_line
+from retrieval.versions import current_version, save_version, version_names
+
+STUDENT = Path("models") / "student"  # in a workspace: those that may serve
+MEASURED = Path("models") / "measured-student"  # those that were taught without the test part of a split
+FORMAT_VERSION = 1
+TABLES = "student.safetensors"
+
+_CARD = """# Student
+
+Made by `{command}`: {serves}, {teacher}. It scores every item for a history without any language model;
+`whyrec recommend --mode fast` uses it. On validation ({split}), for lists by the scorers alone, NDCG@10 was {twin:.4f}
+before it was taught and {student:.4f} after; the gain is above {low:+.4f} with 95 % confidence.
+
+`student.safetensors` has one row for each item, in order of id: `parts` and `vectors` (m, q), `bias` (m,).
+"""
+
+
+@dataclass(frozen=True)
+class StoredStudent:
+    """student: ready to score. catalog: fingerprint of the items that its rows are. split: of the split that it was
+    taught on, "" for all events. teacher: fingerprint of the labels it learnt from.
+    """
+
+    version: str
+    folder: Path
+    student: Student
+    catalog: str
+    split: str
+    teacher: str
+    made: Mapping[str, Any] = field(default_factory=dict)
+
+
+def save_student(folder: Path, student: Student, made: Mapping[str, Any]) -> str:
+    """Write a new version below ``folder`` and make it the current one; its name."""
+    config = {
+        "kind": "student",
+        "format_version": FORMAT_VERSION,
+        "parameters": student.config.to_json(),
+        "items": student.items,
+        **made,
+    }
+    found = made["validation"]
+    serves = (
+        "a student taught by its teacher's lists" if found["proven"] else "the untaught twin, as no gain was proven"
+    )
+    teacher = f"{made['lists']['asked']:,} of them ordered with a language model"
+    figures = {name: found[name] for name in ("split", "twin", "student", "low")}
+    card = _CARD.format(command=made["command"], serves=serves, teacher=teacher, **figures)
+    return save_version(folder, lambda work: save_file(dict(student.arrays()), work / TABLES), config, card, keep=True)
+
+
+def current_student(folder: Path) -> StoredStudent | None:
+    """The current version below ``folder``; None where none was made.
+
+    Raises:
+        ModelError: it is damaged or of a newer format.
+    """
+    version = current_version(folder)
+    return None if version is None else _read(folder / version)
+
+
+def student_of_split(folder: Path, catalog: str, split: str) -> StoredStudent | None:
+    """The latest version below ``folder`` that was taught on this split of these items; None where there is none."""
+    for name in reversed(version_names(folder)):
+        made = _config(folder / name)
+        if (made["catalog"], made["split"]) == (catalog, split):
+            return _read(folder / name)
+    return None
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    try:
+        made: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        newer = made["format_version"] > FORMAT_VERSION
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise _unreadable(folder, error) from error
+    if newer:
+        raise ModelError(f"the student in {folder} is of a newer whyrec; update it, or make one: whyrec distill")
+    return made
+
+
+def _read(folder: Path) -> StoredStudent:
+    made = _config(folder)
+    try:
+        config = StudentConfig.from_json(made["parameters"])
+        student = Student.from_arrays(config, made["items"], load_file(folder / TABLES))
+        if len(student.vectors) != made["items"]:
+            raise ModelError(f"the student in {folder} has {len(student.vectors):,} rows for {made['items']:,} items")
+        return StoredStudent(folder.name, folder, student, made["catalog"], made["split"], made["teacher"], made)
+    except (OSError, ValueError, KeyError, TypeError, InputError, SafetensorError) as error:
+        raise _unreadable(folder, error) from error
+
+
+def _unreadable(folder: Path, error: Exception) -> ModelError:
+    return ModelError(f"the student in {folder} cannot be read ({first_line(error)}); make one with: whyrec distill")

@@ -1,0 +1,188 @@
+"""The student's teacher: the scorers, and the language model where its gate lets it."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agent.evaluation.study import Study
+from agent.gate import CLOSED, put_together
+from agent.models import OFF, Models
+from agent.ranking_lists import Requests, Retrieval
+from agent.settings import RANKER
+from agent.tuned_ranker import TunedRanker, ranker_of_split
+from retrieval.cf.scorer import System, TrainingData
+from retrieval.data.histories import Histories
+from retrieval.data.labels import Label, history_hash
+from retrieval.ranking import Floats
+
+if TYPE_CHECKING:
+    from finetune.ranker import LMRanker
+
+Known = Mapping[tuple[str, str], Mapping[str, float | None]]  # by user and history, what the model said of each item
+TOGETHER = 16  # lists that are found at once
+
+
+@dataclass(frozen=True)
+class Classroom:
+    """Where a student is taught. data: what may be learnt from. among: (m,) what may be listed, None for all.
+
+    split: fingerprint of the split whose test part is left alone, "" where all events are learnt from.
+    """
+
+    data: TrainingData
+    among: NDArray[np.bool_] | None
+    split: str
+
+    @classmethod
+    def of_all(cls, study: Study) -> "Classroom":
+        """All events, for a student that serves."""
+        return cls(study.everything(), None, "")
+
+    @classmethod
+    def of_test(cls, study: Study) -> "Classroom":
+        """All but the test part, for a student that is measured."""
+        return cls(study.training_data("test"), study.task("test").candidates, study.split.fingerprint)
+
+    @classmethod
+    def of_validation(cls, study: Study) -> "Classroom":
+        """What may be seen before validation."""
+        return cls(study.training_data("validation"), study.task("validation").candidates, study.split.fingerprint)
+
+
+class Teacher:
+    """Ranks for the people of a classroom as `whyrec recommend` would."""
+
+    def __init__(self, study: Study, room: Classroom, retrieval: Retrieval, ranker: TunedRanker | None):
+        """``ranker``: the tuned one, if its gate was proven on this retrieval; None: the scorers teach alone."""
+        self.study = study
+        self.room = room
+        self._retrieval = retrieval
+        self._ranker = ranker
+        self._gate = ranker.gate if ranker else CLOSED
+        self._requests = Requests(study)
+
+    @cached_property
+    def language_model(self) -> "LMRanker":
+        """The ranker that has a say.
+
+        Raises:
+            ModelError: it cannot be loaded.
+        """
+        settings = self.study.settings
+        named = OFF if self._ranker is None else str(self._ranker.folder)
+        ranking = settings.ranking.model_copy(update={"ranker": named})
+        return Models(settings.model_copy(update={"ranking": ranking}), self.study.models.say).ranker
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """16 hexadecimal digits of all that decides what it says: scorers, ranker, and what they have learnt from."""
+        ranker = (self._ranker.version, self._ranker.base_fingerprint) if self._ranker else None
+        parts = (self._retrieval.described, self._retrieval.parameters, ranker, self._gate.to_json(), self.room.split)
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+
+    @property
+    def histories(self) -> Histories:
+        """Of the people it can be asked about."""
+        return self.room.data.histories
+
+    @cached_property
+    def asks_model(self) -> NDArray[np.bool_]:
+        """(n,) for whom the language model has a say."""
+        found = [bool(self._gate.alphas(np.array([False, True]), count).any()) for count in self.histories.counts]
+        return np.array(found, dtype=np.bool_)
+
+    def hashes(self, rows: Sequence[int]) -> list[str]:
+        """`history_hash` of these people."""
+        values = self.histories.values
+        parts = [slice(*values.indptr[row : row + 2]) for row in rows]
+        return [history_hash([self._ids[c] for c in values.indices[p]], values.data[p].tolist()) for p in parts]
+
+    def label(self, rows: Sequence[int], known: Known, *, ask: bool) -> Iterator[list[Label]]:
+        """The list of each of these people, at most ``candidates`` of the settings; ``ask`` the language model or not.
+
+        ``known``: what it said before, so that it is asked about the other items alone. An empty list where nothing is
+        left to list.
+        """
+        size = self.study.settings.ranking.candidates
+        for start in range(0, len(rows), TOGETHER):
+            some = np.array(rows[start : start + TOGETHER], dtype=np.int64)
+            people, hashes = self.histories.take(some), self.hashes(some.tolist())
+            found = self._system.top(people, size, candidates=self.room.among)
+            for place, user in enumerate(people.users):
+                columns = found.columns[place][found.columns[place] >= 0]
+                retrieved = found.scores[place][: len(columns)]
+                alphas = self._gate.alphas(self._warm[columns], int(people.counts[place]))
+                said = dict(known.get((user, hashes[place]), {}))
+                if ask and alphas.any():
+                    said |= self._asked(people.take(slice(place, place + 1)), columns, said)
+                ranked = [said.get(self._ids[column]) for column in columns]
+                scores = self._scores(retrieved, ranked, alphas)
+                yield [
+                    Label(self.fingerprint, user, hashes[place], self._ids[column], float(r), lm, float(score))
+                    for column, r, lm, score in zip(columns, retrieved, ranked, scores, strict=True)
+                ]
+
+    @staticmethod
+    def _scores(retrieved: Floats, ranked: Sequence[float | None], alphas: Floats) -> Floats:
+        if any(one is None for one in ranked):
+            return retrieved
+        return put_together(retrieved, np.array(ranked, dtype=np.float32), alphas)
+
+    def _asked(
+        self, person: Histories, columns: NDArray[np.int64], said: Mapping[str, float | None]
+    ) -> dict[str, float]:
+        """What the language model says of the items it has not been asked about."""
+        open_ = [column for column in columns if said.get(self._ids[column]) is None]
+        if not open_:
+            return {}
+        liked = person.positives(self.study.settings.events.liked_from).indices
+        request = self._requests.of_person(liked, columns, np.array(open_))
+        return dict(zip(request.candidates, self.language_model.score([request])[0].tolist(), strict=True))
+
+    @cached_property
+    def _system(self) -> System:
+        return self._retrieval.fit(self.histories)
+
+    @cached_property
+    def _warm(self) -> NDArray[np.bool_]:
+        counts = np.bincount(self.histories.values.indices, minlength=len(self._ids))
+        return np.asarray(counts > 0)
+
+    @cached_property
+    def _ids(self) -> tuple[str, ...]:
+        return self.histories.items
+
+
+def measurable_ranker(study: Study) -> TunedRanker | None:
+    """The ranker that was tuned on this very split, else the one that serves if it has not seen the test part."""
+    held_out = study.workspace.catalog_fingerprint, study.split.fingerprint
+    own = ranker_of_split(study.workspace.root / RANKER, *held_out)
+    serving = study.models.tuned_ranker if own is None else None
+    return serving if serving and serving.may_be_measured(*held_out) else own
+
+
+def find_teacher(study: Study, retrieval: Retrieval, *, measured: bool) -> tuple[Teacher, str]:
+    """The teacher of all events or, if its student is to be ``measured``, of all but the test part.
+
+    And why no language model has a say in it; "" where one has.
+
+    Raises:
+        ModelError: the ranker is damaged.
+    """
+    ranker, why = (measurable_ranker(study) if measured else study.models.tuned_ranker), ""
+    if study.settings.ranking.ranker == OFF:
+        why = "the setting ranking.ranker is off"
+    elif ranker is None:
+        why = "no ranker was tuned that may be measured on this split" if measured else study.models.why_no_ranker
+    elif not ranker.gate.opens:
+        why = "validation did not prove that the ranker helps"
+    elif ranker.retrieval != retrieval.described:
+        why = "the ranker was proven on candidates of other scorers; renew it: whyrec finetune ranker"
+    room = Classroom.of_test(study) if measured else Classroom.of_all(study)
+    return Teacher(study, room, retrieval, None if why else ranker), why
