@@ -85,7 +85,9 @@ def test_every_split_measures_every_system_and_what_serves_is_what_was_chosen(wo
     report = evaluate(world, split, watch, users=20, systems=wanted)
     assert systems(report) == list(wanted or (name for name in SYSTEMS if name not in NEED_MORE))
     assert watch.notes == report["meta"]["notes"]
-    assert [note.partition(": ")[0] for note in watch.notes] == ([] if wanted else [f"{name} is left out" for name in NEED_MORE])
+    assert [note.partition(": ")[0] for note in watch.notes] == (
+        [] if wanted else [f"{name} is left out" for name in NEED_MORE]
+    )
     assert watch.steps == watch.totals
     assert json.loads(as_text(report)) == report
     chosen = report["meta"]["parameters"]["0"]["fused"]

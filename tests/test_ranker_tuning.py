@@ -9,17 +9,13 @@ import sys
 import pytest
 import torch
 from evaluation_world import SETTINGS, Notebook, quickly
-from evaluation_world import events as small_events
-from evaluation_world import items as small_items
+from ranker_world import environment, indexed_world, opened, tiny_models, tune_ranker, whyrec
 from safetensors.torch import load_file
-from tiny_encoder import save_tiny_encoder
 from tiny_language_model import save_tiny_language_model
-from typer.testing import CliRunner
 
 from agent import models as models_module
 from agent import ranker_tuning, stored, tuned_ranker
 from agent import settings as settings_module
-from agent.cli.app import app
 from agent.evaluation.study import Question, Study
 from agent.models import Models
 from agent.ranker_tuning import Plan, RankerTuner
@@ -27,8 +23,7 @@ from agent.ranking_lists import RankingLists, find_retrieval
 from agent.settings import EncoderSettings, FeatureSettings, LanguageModelSettings
 from agent.tuned_ranker import current_ranker, ranker_of_split
 from finetune.lora import LoraTuning
-from retrieval.data.readers import Table
-from retrieval.data.workspace import Workspace, create_workspace
+from retrieval.data.workspace import Workspace
 from retrieval.errors import InputError, ModelError
 from retrieval.text import encoder as encoder_module
 
@@ -46,39 +41,19 @@ def _exact():
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
     """A tiny encoder and a tiny language model. Read only."""
-    root = tmp_path_factory.mktemp("models")
-    encoder = save_tiny_encoder(root / "encoder", small_items()["about"].to_list())
-    return encoder, save_tiny_language_model(root / "language")
+    return tiny_models(tmp_path_factory.mktemp("models"))
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory, folders):
     """An indexed workspace. Read only."""
-    root = tmp_path_factory.mktemp("world") / "ws"
-    create_workspace(root, Table(small_items().lazy(), "items"), Table(small_events().lazy(), "events"), noun="story")
-    assert whyrec("index", "-w", root, **environment(folders)).exit_code == 0
-    return root
+    return indexed_world(tmp_path_factory.mktemp("world") / "ws", folders)
 
 
 @pytest.fixture
 def root(world, tmp_path):
     shutil.copytree(world, tmp_path / "ws")
     return tmp_path / "ws"
-
-
-def environment(folders):
-    encoder, language = folders
-    return {
-        "WHYREC_ENCODER__MODEL": str(encoder),
-        "WHYREC_FEATURES__MODEL": "off",
-        "WHYREC_LANGUAGE_MODEL__MODEL": str(language),
-        "WHYREC_LANGUAGE_MODEL__PRECISION": "float32",
-        "WHYREC_DEVICE": "cpu",
-    }
-
-
-def whyrec(*arguments, **variables):
-    return CliRunner(env=variables).invoke(app, [str(one) for one in arguments])
 
 
 def tuner_of(root, folders, watch=None, split="cold-items", plan=PLAN, tuning=QUICK):
@@ -100,10 +75,8 @@ def tuner_of(root, folders, watch=None, split="cold-items", plan=PLAN, tuning=QU
 @pytest.fixture(scope="module")
 def tuned(world, folders, tmp_path_factory):
     """A workspace in which a ranker was tuned by the command, and what it said. Read only."""
-    root = tmp_path_factory.mktemp("tuned") / "ws"
-    shutil.copytree(world, root)
-    words = ("finetune", "ranker", "--split", "cold-items", "--lists", "12", "--trials", "1", "--format", "json")
-    return root, whyrec(*words, "-w", root, **environment(folders))
+    root = shutil.copytree(world, tmp_path_factory.mktemp("tuned") / "ws")
+    return root, tune_ranker(root, folders)
 
 
 def test_the_command_shows_what_validation_proved(tuned):
@@ -135,16 +108,6 @@ def test_the_tuned_ranker_is_listed_and_serves(tuned, folders):
     scores = [{row["item_id"]: row["stages"]["rank"] for row in json.loads(one.stdout)} for one in (with_it, without)]
     assert scores[0].keys() == scores[1].keys()
     assert scores[0] != scores[1]
-
-
-def opened(root, alpha, **changes):
-    """Give the current ranker a gate by hand."""
-    folder = current_ranker(root / "models" / "ranker").folder
-    config = json.loads((folder / "config.json").read_text())
-    for stratum in config["gate"].values():
-        stratum["alpha"] = {"cold": alpha, "warm": alpha}
-    (folder / "config.json").write_text(json.dumps(config | changes))
-    return config
 
 
 def test_a_gate_proven_on_other_candidates_is_named_in_the_report(tuned, folders, tmp_path):

@@ -19,10 +19,12 @@ SECONDS = {"s": 1, "m": 60, "h": 3600}
 SeedOption = Annotated[int, typer.Option(min=0, help="For the split and for what is drawn.")]
 
 
-def _duration(text: str) -> float:
+def _seconds(text: str | None) -> float:
+    if text is None:
+        return float("inf")
     found = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", text.strip())
     if found is None:
-        raise typer.BadParameter(f"{text!r} is no duration; write for instance 90s, 30m or 2h")
+        raise typer.BadParameter(f"--budget {text!r} is no duration; write for instance 90s, 30m or 2h")
     return float(found[1]) * SECONDS[found[2]]
 
 
@@ -31,10 +33,7 @@ def label(
         int, typer.Option(min=0, help="Lists that the language model orders, earlier ones included.")
     ] = 500,
     budget: Annotated[
-        float | None,
-        typer.Option(
-            parser=_duration, metavar="TIME", help="How long it may take, such as 30m.", show_default="no end"
-        ),
+        str | None, typer.Option(metavar="TIME", help="How long it may take, such as 30m.", show_default="no end")
     ] = None,
     split: SplitOption = None,
     trials: TrialsOption = 20,
@@ -50,6 +49,7 @@ def label(
 
     Example:  whyrec label --budget 30m
     """
+    seconds = _seconds(budget)
     from agent.labelling import Budget, Labeller
     from retrieval.data.labels import LABELS, LabelStore
 
@@ -57,7 +57,7 @@ def label(
     with opened.workspace.writing(), Steps() as watch:
         teacher, _ = _teacher(opened, split.value if split else None, trials, seed, watch)
         store = LabelStore(opened.workspace.root / LABELS)
-        found = Labeller(teacher, store, watch).run(Budget(lists, float("inf") if budget is None else budget))
+        found = Labeller(teacher, store, watch).run(Budget(lists, seconds))
     row = {"with LM": found.asked, "asked now": found.asked_now, "by scorers": found.others}
     print_rows([{**row, "teacher": teacher.fingerprint}], form)
     if found.asked_now:
