@@ -20,26 +20,10 @@ class FastRecommender:
     """Answers requests from one workspace by its student."""
 
     def __init__(self, workspace: Workspace, settings: Settings):
-        """Load the student.
-
-        Raises:
-            ModelError: there is none, or it is damaged.
-            WorkspaceError: it was made for other items.
-        """
-        found = current_student(workspace.root / STUDENT)
-        if found is None:
-            raise ModelError(
-                f"there is no student to serve; make one with: {command('label', workspace.root)} && "
-                f"{command('distill', workspace.root)}"
-            )
-        if found.catalog != workspace.catalog_fingerprint:
-            raise WorkspaceError(
-                "the student was made for other items than the catalog has now; run: "
-                f"{command('distill', workspace.root)}"
-            )
+        """Load the student; raises what `serving_student` raises."""
         self._workspace = workspace
         self._settings = settings
-        self._stored: StoredStudent = found
+        self._stored = serving_student(workspace)
         self._items = tuple(sorted(workspace.catalog.ids))
 
     def recommend(self, request: Request) -> Answer:
@@ -100,3 +84,23 @@ class FastRecommender:
         catalog = self._workspace.catalog
         fits = fitting(catalog, compile_where(request.where, catalog))
         return fits[[catalog.row(item_id) for item_id in self._items]]
+
+
+def serving_student(workspace: Workspace) -> StoredStudent:
+    """The student that serves in a workspace.
+
+    Raises:
+        ModelError: there is none, or it is damaged.
+        WorkspaceError: it was made for other items.
+    """
+    found = current_student(workspace.root / STUDENT)
+    if found is None:
+        raise ModelError(
+            f"there is no student to serve; make one with: {command('label', workspace.root)} && "
+            f"{command('distill', workspace.root)}"
+        )
+    if found.catalog != workspace.catalog_fingerprint:
+        raise WorkspaceError(
+            f"the student was made for other items than the catalog has now; run: {command('distill', workspace.root)}"
+        )
+    return found

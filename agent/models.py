@@ -29,7 +29,7 @@ class Models:
     """The models that the settings name; ``say`` is told of what takes long."""
 
     def __init__(self, settings: Settings, say: Callable[[str], None] = lambda _: None):
-        self._settings = settings
+        self.settings = settings
         self.say = say
 
     @cached_property
@@ -72,7 +72,7 @@ class Models:
             files = [source] if source.is_file() else [path for path in source.rglob("*") if _counts(path)]
             states = f"{file_fingerprint(files)}-{features.layers}"
             encoders[states] = cache(lambda: self._hidden_states(states))
-        if self._settings.encoder.tuned != OFF:
+        if self.settings.encoder.tuned != OFF:
             tuned = self.tuned
             encoders[tuned.fingerprint] = cache(lambda: self.torch_encoder(tuned.fingerprint, tuned.layers))
         return encoders
@@ -80,8 +80,8 @@ class Models:
     @cached_property
     def untuned(self) -> "Models":
         """The same without the tuned encoder."""
-        encoder = self._settings.encoder.model_copy(update={"tuned": OFF})
-        return Models(self._settings.model_copy(update={"encoder": encoder}), self.say)
+        encoder = self.settings.encoder.model_copy(update={"tuned": OFF})
+        return Models(self.settings.model_copy(update={"encoder": encoder}), self.say)
 
     @cached_property
     def tuned(self) -> TunedEncoder:
@@ -90,7 +90,7 @@ class Models:
         Raises:
             ModelError: it is missing, damaged, or belongs to another encoder.
         """
-        return current_tuned(Path(self._settings.encoder.tuned).expanduser(), self.sentence_fingerprint)
+        return current_tuned(Path(self.settings.encoder.tuned).expanduser(), self.sentence_fingerprint)
 
     @cached_property
     def sentence_fingerprint(self) -> str:
@@ -107,7 +107,7 @@ class Models:
     @cached_property
     def _features(self) -> FeatureSettings:
         """The settings of item features with what ``auto`` stands for."""
-        features, encoder = self._settings.features, self._settings.encoder.model
+        features, encoder = self.settings.features, self.settings.encoder.model
         if features.model != "auto":
             return features
         return FeatureSettings(model=encoder, layers=OWN_LAYERS) if encoder == "minilm" else FeatureSettings(model=OFF)
@@ -115,7 +115,7 @@ class Models:
     @property
     def names(self) -> tuple[str, ...]:
         """The models that item vectors come from, as the settings call them."""
-        encoder, features = self._settings.encoder, self._features.model
+        encoder, features = self.settings.encoder, self._features.model
         tuned = f"{encoder.model} tuned" if encoder.tuned != OFF else OFF
         return tuple(dict.fromkeys(name for name in (encoder.model, features, tuned) if name != OFF))
 
@@ -128,13 +128,13 @@ class Models:
 
     @property
     def _sentence_name(self) -> str:
-        backend = self._settings.encoder.backend
+        backend = self.settings.encoder.backend
         return self.sentence_fingerprint + ("" if backend == "torch" else f"-{backend}")
 
     @property
     def _has_own_layer(self) -> bool:
         """Whether a layer of the sentence encoder joins its vectors, from the same pass."""
-        settings = self._settings
+        settings = self.settings
         return settings.features.model == "auto" and self._features.model != OFF and settings.encoder.backend == "torch"
 
     def _layered_encoder(self) -> "Encoder":
@@ -142,13 +142,13 @@ class Models:
 
         layers = self._features.layers
         fingerprint = f"{self._sentence_name}-{layers}"
-        return load_encoder(self._encoder_folder, fingerprint, self._settings.device, beside=layers)
+        return load_encoder(self._encoder_folder, fingerprint, self.settings.device, beside=layers)
 
     @cached_property
     def _sentence_encoder(self) -> "Encoder":
         from retrieval.text.encoder import load_int8_encoder
 
-        settings, fingerprint = self._settings, self._sentence_name
+        settings, fingerprint = self.settings, self._sentence_name
         if settings.encoder.backend == "torch":
             return self.torch_encoder(fingerprint)
         if settings.device not in (None, "cpu"):
@@ -166,14 +166,14 @@ class Models:
         """
         from retrieval.text.encoder import load_encoder
 
-        return load_encoder(self._encoder_folder, fingerprint, self._settings.device, layers)
+        return load_encoder(self._encoder_folder, fingerprint, self.settings.device, layers)
 
     def _hidden_states(self, fingerprint: str) -> "Encoder":
         from finetune.language_model import model_folder
         from retrieval.text.encoder import load_hidden_states
 
-        folder = model_folder(self._features_source, self._settings.cache.expanduser(), self.say)
-        return load_hidden_states(folder, self._features.layers, fingerprint, self._settings.device)
+        folder = model_folder(self._features_source, self.settings.cache.expanduser(), self.say)
+        return load_hidden_states(folder, self._features.layers, fingerprint, self.settings.device)
 
     @cached_property
     def language_model(self) -> "LanguageModel":
@@ -182,10 +182,10 @@ class Models:
         Raises:
             ModelError: it is not installed or cannot be loaded.
         """
-        path = locate_model(self._settings.language_model.model)
+        path = locate_model(self.settings.language_model.model)
         from finetune.language_model import load_language_model
 
-        settings = self._settings
+        settings = self.settings
         return load_language_model(
             path,
             settings.cache.expanduser(),
@@ -197,7 +197,7 @@ class Models:
     @property
     def language_model_name(self) -> str:
         """What the settings call it."""
-        return self._settings.language_model.model
+        return self.settings.language_model.model
 
     @cached_property
     def language_model_fingerprint(self) -> str:
@@ -206,7 +206,7 @@ class Models:
         Raises:
             ModelError: it is not installed.
         """
-        source = locate_model(self._settings.language_model.model)
+        source = locate_model(self.settings.language_model.model)
         return file_fingerprint([source] if source.is_file() else [path for path in source.rglob("*") if _counts(path)])
 
     @cached_property
@@ -225,7 +225,7 @@ class Models:
         if tuned.base_fingerprint != self.language_model_fingerprint:
             raise ModelError(
                 f"the tuned ranker in {tuned.folder} belongs to the language model {tuned.base} "
-                f"({tuned.base_fingerprint}), and the settings name {self._settings.language_model.model} "
+                f"({tuned.base_fingerprint}), and the settings name {self.settings.language_model.model} "
                 f"({self.language_model_fingerprint}); tune it again: whyrec finetune ranker, or do without it: "
                 "WHYREC_RANKING__RANKER=off"
             )
@@ -239,7 +239,7 @@ class Models:
         Raises:
             ModelError: it is damaged.
         """
-        named = self._settings.ranking.ranker
+        named = self.settings.ranking.ranker
         if named == str(PACKAGED_RANKER):
             return self.packaged_ranker
         return None if named in (OFF, "auto") else current_ranker(Path(named).expanduser())
@@ -253,7 +253,7 @@ class Models:
     @cached_property
     def why_no_ranker(self) -> str:
         """Why there is no tuned ranker, where there is none."""
-        named = self._settings.ranking.ranker
+        named = self.settings.ranking.ranker
         packaged = current_ranker(PACKAGED_RANKER) if named == str(PACKAGED_RANKER) else None
         return (packaged and self._why_unfit(packaged)) or "there is no tuned ranker, and an untuned one orders worse"
 
@@ -276,9 +276,9 @@ class Models:
 
     @cached_property
     def _encoder_folder(self) -> Path:
-        folder = locate_model(self._settings.encoder.model)
+        folder = locate_model(self.settings.encoder.model)
         if not folder.is_dir():
-            raise ModelError(f"the encoder {self._settings.encoder.model!r} is a file; a folder is needed")
+            raise ModelError(f"the encoder {self.settings.encoder.model!r} is a file; a folder is needed")
         return folder
 
 

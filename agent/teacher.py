@@ -10,15 +10,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.evaluation.study import Study
+from agent.evaluation.study import Question, Study
+from agent.evaluation.watch import Watch
 from agent.gate import CLOSED, put_together
 from agent.models import OFF, Models
-from agent.ranking_lists import Requests, Retrieval
+from agent.ranking_lists import Requests, Retrieval, find_retrieval
 from agent.settings import RANKER
 from agent.tuned_ranker import TunedRanker, ranker_of_split
+from agent.tuned_study import open_study
 from retrieval.cf.scorer import System, TrainingData
 from retrieval.data.histories import Histories
 from retrieval.data.labels import Label, history_hash
+from retrieval.data.workspace import Workspace
 from retrieval.ranking import Floats
 
 if TYPE_CHECKING:
@@ -186,3 +189,18 @@ def find_teacher(study: Study, retrieval: Retrieval, *, measured: bool) -> tuple
         why = "the ranker was proven on candidates of other scorers; renew it: whyrec finetune ranker"
     room = Classroom.of_test(study) if measured else Classroom.of_all(study)
     return Teacher(study, room, retrieval, None if why else ranker), why
+
+
+def open_teacher(
+    workspace: Workspace, models: Models, split: str | None, seed: int, trials: int, watch: Watch
+) -> tuple[Teacher, Retrieval]:
+    """The teacher of all events or, with a split, of all but its test part; and what finds its candidates.
+
+    Where no language model has a say, ``watch`` is told why.
+    """
+    study = open_study(workspace, models.settings, models, Question(split), seed)
+    retrieval = find_retrieval(study, trials, watch)
+    teacher, why = find_teacher(study, retrieval, measured=split is not None)
+    if why:
+        watch.note(f"the scorers teach alone: {why}")
+    return teacher, retrieval

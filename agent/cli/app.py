@@ -9,16 +9,19 @@ from typer.core import TyperGroup
 
 from agent.cli import (
     INTERRUPTED,
+    add_items,
+    distill,
     doctor,
     evaluate,
     explain,
+    export,
     finetune,
     index,
     init,
+    label,
     models,
     recommend,
     similar,
-    student,
     tune,
 )
 from agent.cli.console import complain
@@ -88,13 +91,15 @@ def whyrec(
 
 app.command()(init.init)
 app.command()(index.index)
+app.command(name="add-items")(add_items.add_items)
 app.command()(recommend.recommend)
 app.command()(explain.explain)
 app.command()(similar.similar)
 app.command()(tune.tune)
 app.add_typer(finetune.app, name="finetune")
-app.command()(student.label)
-app.command()(student.distill)
+app.command()(label.label)
+app.command()(distill.distill)
+app.add_typer(export.app, name="export")
 app.add_typer(models.app, name="models")
 app.command()(evaluate.evaluate)
 app.command()(doctor.doctor)

@@ -5,8 +5,7 @@ import io
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Any
 
@@ -41,15 +40,6 @@ def note(message: str) -> None:
 def say(message: str) -> None:
     """One line on stderr about what is being done."""
     messages.print(Text(message))
-
-
-@contextmanager
-def progress(label: str, total: int) -> Iterator[Progress]:
-    """A progress bar on stderr with one task; it draws nothing when stderr is not a terminal."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=messages, transient=True, disable=not messages.is_terminal) as bar:
-        bar.add_task(label, total=total)
-        yield bar
 
 
 class Steps:

@@ -20,7 +20,8 @@ WIDE = 80  # characters that all columns need
 SCORER_NAMES = ("popularity", "item-knn", "bias-knn", "mf", "ease", "ials", "cosine", "soft-knn", "tower", "text-ease")
 FUSION_NAMES = ("weighted", "cascade", "borda", "rrf", "stacked")
 SERVED_NAMES = ("fused", "ranked")  # the very pipeline of recommend, without and with the tuned ranker
-NAMES = (*SCORER_NAMES, *FUSION_NAMES, *SERVED_NAMES)
+STUDENT_NAMES = ("twin", "student")  # before and after it was taught
+NAMES = (*SCORER_NAMES, *FUSION_NAMES, *SERVED_NAMES, *STUDENT_NAMES)
 SHOWN = (("ndcg", 10), ("recall", 10), ("mrr", 10), ("coverage", 10), ("latency-p50", 10))
 
 
@@ -44,6 +45,12 @@ class RelevantChoice(StrEnum):
 SplitOption = Annotated[
     SplitChoice | None,
     typer.Option(help="How events are cut.", show_default="temporal, or what the times allow"),
+]
+HeldOutOption = Annotated[
+    SplitChoice | None,
+    typer.Option(
+        "--split", help="Leave the test part of this split out, to measure on it.", show_default="all events are used"
+    ),
 ]
 RelevantOption = Annotated[
     RelevantChoice, typer.Option(help="What is to be found: held-out items that were liked, or any.")
@@ -171,4 +178,4 @@ def _say_whether_proven(report: dict[str, Any]) -> None:
         say(f"{first}: {lead} (NDCG@10, paired bootstrap, Holm)")
 
 
-__all__ = ["SCORER_NAMES", "RelevantOption", "SplitOption", "TrialsOption", "evaluate"]
+__all__ = ["SCORER_NAMES", "HeldOutOption", "RelevantOption", "SplitOption", "TrialsOption", "evaluate"]

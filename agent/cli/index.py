@@ -1,12 +1,11 @@
 """`whyrec index`."""
 
-import shutil
 import time
 from typing import Annotated
 
 import typer
 
-from agent.cli.console import progress, say
+from agent.cli.console import Steps, say
 from agent.cli.options import DEFAULT_WORKSPACE, WorkspaceOption, open_workspace
 
 
@@ -18,40 +17,15 @@ def index(
 
     Example:  whyrec index
     """
+    from agent.indexing import bring_up_to_date
     from agent.models import Models
-    from retrieval.text.chroma import delete_collection
-    from retrieval.text.index import ItemIndex
-    from retrieval.text.lexical import write_lexical
 
     opened = open_workspace(workspace)
-    catalog, path, options = opened.workspace.catalog, opened.workspace.index_path, opened.settings.chroma.options
-    models = Models(opened.settings, say)
-    fingerprint = models.encoder_fingerprint
-    encoder = models.remembering_encoder(opened.workspace.root)
     start = time.perf_counter()
-    with opened.workspace.writing():
-        if rebuild:
-            delete_collection(path, options)
-            features = opened.workspace.root / "features"
-            if features.exists():
-                shutil.rmtree(features)
-        item_index = ItemIndex(path, fingerprint, options, create=True)
-        changes = item_index.changes(catalog)
-        if changes.write and item_index.has_drifted(catalog, encoder):
-            say("The catalog has changed so much that all vectors are whitened anew")
-            delete_collection(path, options)
-            item_index = ItemIndex(path, fingerprint, options, create=True)
-            changes = item_index.changes(catalog)
-        if changes.write:
-            say(f"Encoding {len(changes.write):,} items with {' and '.join(models.names)}")
-            with progress("Indexing", len(changes.write)) as bar:
-                item_index.update(catalog, changes, encoder, lambda count: bar.advance(bar.task_ids[0], count))
-        else:
-            item_index.delete(changes.delete)
-        write_lexical(opened.workspace)
-        item_index.complete(opened.workspace.catalog_fingerprint)
-    gone = sum(item_id not in catalog for item_id in changes.delete)
+    with opened.workspace.writing(), Steps() as watch:
+        models = Models(opened.settings, say)
+        found = bring_up_to_date(opened.workspace, opened.settings, models, watch, rebuild=rebuild)
     say(
-        f"Index: {len(item_index):,} items; {len(changes.write):,} written, {gone:,} deleted, "
-        f"{changes.unchanged:,} unchanged, in {time.perf_counter() - start:.1f} s"
+        f"Index: {found.items:,} items; {found.written:,} written, {found.deleted:,} deleted, "
+        f"{found.unchanged:,} unchanged, in {time.perf_counter() - start:.1f} s"
     )

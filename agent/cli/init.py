@@ -81,13 +81,13 @@ def init(
         skip_invalid=skip_invalid or demo is not None,
         replace=replace,
     )
-    _report("items", imported.items)
+    report_table("items", imported.items)
     if imported.events:
-        _report("events", imported.events)
+        report_table("events", imported.events)
         liked = f"{imported.verb} from {imported.liked_from:g} up"
         say(f"  {imported.users:,} users; times: {imported.times}; {liked}")
     if imported.people:
-        _report("users", imported.people)
+        report_table("users", imported.people)
     elif had_users:
         note("the users' attributes from before are gone: these data have none (--users FILE brings them)")
     if kept:
@@ -116,7 +116,8 @@ def _compare(settings: Settings, imported: Imported) -> None:
             note(f"events.{name} stays {value}, these data suggest {suggested}; change it in whyrec.toml")
 
 
-def _report(name: str, report: ImportReport) -> None:
+def report_table(name: str, report: ImportReport) -> None:
+    """Say what became of a table."""
     say(f"{name}: {report.kept:,} of {report.rows:,} rows kept ({report.source})")
     say("  columns: " + ", ".join(f"{role} = {column}" for role, column in report.columns.items()))
     for reason, count in report.left_out.items():

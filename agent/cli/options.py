@@ -15,6 +15,7 @@ WorkspaceOption = Annotated[
     Path, typer.Option("--workspace", "-w", envvar="WHYREC_WORKSPACE", help="The workspace folder.")
 ]
 FormatOption = Annotated[Format, typer.Option("--format", "-f", help="How to print the rows.")]
+SeedOption = Annotated[int, typer.Option(min=0, help="For the split and for what is drawn.")]
 CountOption = Annotated[int, typer.Option("-k", min=1, max=1000, help="How many items.")]
 WhereOption = Annotated[
     str, typer.Option("--where", help="Keep only items that fit, such as 'year >= 1990 and genres ~ Comedy'.")
@@ -44,6 +45,7 @@ __all__ = [
     "CountOption",
     "FormatOption",
     "Opened",
+    "SeedOption",
     "WhereOption",
     "WorkspaceOption",
     "open_workspace",

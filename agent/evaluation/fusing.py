@@ -15,7 +15,7 @@ from agent.evaluation.study import Study
 from agent.evaluation.tuning import PLACES, Tuned, mean_ndcg
 from agent.evaluation.watch import Watch
 from retrieval.cf.fused import POOL, SINGLE, STRATEGIES, Fusion, Strategy
-from retrieval.cf.live import TEXT, save_fusion
+from retrieval.cf.live import TEXT, KeptFusion, save_fusion
 from retrieval.cf.scorers import SCORERS
 from retrieval.cf.stack import Stack
 from retrieval.errors import SplitError
@@ -184,6 +184,19 @@ def make_live(study: Study, winners: Sequence[Tuned], command: str, watch: Watch
     saved = fusions.strategies, fusions.best, scorers, *fingerprints, made
     save_fusion(folder, *saved, space=study.space, likes=for_likes)
     return fusions
+
+
+def renew_live(study: Study, kept: KeptFusion, watch: Watch) -> None:
+    """Train the scorers of a fusion on all events and items there are now, with the constants as they were."""
+    watch.start("Training the scorers anew", len(kept.configs))
+    scorers, everything = [], study.everything()
+    for name, config in kept.configs.items():
+        scorers.append(SCORERS[name].fit(everything, config))
+        watch.advance()
+    workspace = study.workspace
+    fingerprints = workspace.catalog_fingerprint, workspace.events_fingerprint
+    saved = kept.fusions, kept.best, scorers, *fingerprints, kept.made
+    save_fusion(workspace.root / "models" / "fusion", *saved, space=study.space, likes=kept.likes)
 
 
 def _chosen(strategy: Strategy, names: tuple[str, ...], lists: Lists, seed: int) -> Fusion:

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
+from retrieval.cf.config import Config
 from retrieval.cf.fused import POOL, SINGLE, Candidates, Fusion, Strategy
 from retrieval.cf.scorer import Scorer, mask
-from retrieval.cf.scorers import load_scorer, save_scorer
+from retrieval.cf.scorers import SCORERS, load_scorer, save_scorer
 from retrieval.cf.stack import Stack
 from retrieval.data.events import History
 from retrieval.data.histories import Histories, sparse
@@ -152,6 +153,52 @@ def save_fusion(
         **made,
     }
     return save_version(folder, write, config, _CARD.format(command=made.get("command", "whyrec tune")))
+
+
+@dataclass(frozen=True)
+class KeptFusion:
+    """What makes a fusion but for what its scorers have learnt: strategies, the best one, and scorers' parameters.
+
+    made: what was written of how it was made.
+    """
+
+    fusions: Mapping[Strategy, Fusion]
+    best: Strategy
+    configs: Mapping[str, Config]
+    likes: Fusion | None
+    made: Mapping[str, Any]
+
+
+def kept_fusion(folder: Path) -> KeptFusion | None:
+    """That of the current version below ``folder`` (``models/fusion``), to train its scorers anew; None without one.
+
+    Raises:
+        ModelError: it is damaged or of another format.
+    """
+    current = current_version(folder)
+    if current is None:
+        return None
+    version = folder / current
+    try:
+        config = json.loads((version / "config.json").read_text(encoding="utf-8"))
+        if config["format_version"] != FORMAT_VERSION:
+            raise ModelError(f"{version} has another format; make it anew: whyrec tune")
+        stack = Stack.load(version / "stack.skops") if (version / "stack.skops").is_file() else None
+        fusions = {name: _fusion(one, stack if name == "stacked" else None) for name, one in config["fusions"].items()}
+        names = next(iter(fusions.values())).scorers
+        own = {TEXT: config["text"], Tower.name: config["tower"]}
+        read = {name: own[name] if name in own else _parameters(version, name) for name in names}
+        configs = {name: SCORERS[name].config_type.from_json(values) for name, values in read.items()}
+        likes = _fusion(config["likes"], None) if config["likes"] else None
+        made = {name: config[name] for name in ("command", "validation", "versions")}
+        return KeptFusion(fusions, config["best"], configs, likes, made)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, InputError) as error:
+        raise ModelError(f"{version} cannot be read ({first_line(error)}); run: whyrec tune") from error
+
+
+def _parameters(version: Path, name: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((version / f"{name}.json").read_text(encoding="utf-8"))["parameters"]
+    return found
 
 
 def described(live: LiveFusion | None) -> dict[str, Any]:

@@ -8,7 +8,8 @@ import numpy as np
 from retrieval.cf.config import Config
 from retrieval.cf.scorer import Arrays, Scorer, TrainingData
 from retrieval.data.histories import Histories, strengths
-from retrieval.ranking import Floats
+from retrieval.ranking import Columns, Floats
+from retrieval.text.facts import Facts
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,18 @@ class Student(Scorer):
     def taught(self, vectors: Floats, bias: Floats) -> "Student":
         """The same with what was learnt from a teacher."""
         return Student(self.config, self.parts, vectors, bias)
+
+    def grown(self, known: Columns, texts: Floats, facts: Facts) -> "Student":
+        """The same with further items, whose rows are predicted from their text and facts.
+
+        known: (m,) the columns that its items have now. texts: (n, d), facts: of all n items.
+        """
+        from retrieval.text.text_map import predicted  # serving needs none of what it imports
+
+        rows = np.concatenate([self.parts, self.vectors, self.bias[:, None]], axis=1)
+        found = predicted(self.config, self.config.noise, texts, facts, known, rows)
+        parts, vectors, bias = (np.ascontiguousarray(one) for one in np.split(found, [self.parts.shape[1], -1], axis=1))
+        return Student(self.config, parts, vectors, bias[:, 0])
 
     def arrays(self) -> Arrays:
         """parts, vectors: (m, q). bias: (m,)."""

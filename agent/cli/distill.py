@@ -1,0 +1,43 @@
+"""`whyrec distill`."""
+
+import shlex
+import sys
+
+from agent.cli.console import Format, Steps, note, print_rows, say
+from agent.cli.evaluate import HeldOutOption, TrialsOption
+from agent.cli.options import DEFAULT_WORKSPACE, FormatOption, SeedOption, WorkspaceOption, open_workspace
+
+
+def distill(
+    split: HeldOutOption = None,
+    trials: TrialsOption = 20,
+    seed: SeedOption = 0,
+    form: FormatOption = Format.table,
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+) -> None:
+    """Teach a student from what whyrec label has kept; whyrec recommend --mode fast serves it, with no language model.
+
+    Before, it is proven on validation that teaching helps; where it does not, the untaught twin serves. With --split,
+    the student has not seen the split's test part, and whyrec evaluate measures it.
+
+    Example:  whyrec distill
+    """
+    from agent.distillation import Distiller, described, student_config
+    from agent.models import Models
+    from agent.stored_student import MEASURED, STUDENT
+    from agent.teacher import open_teacher
+    from finetune.distill import Distillation
+    from retrieval.data.labels import LABELS, LabelStore
+
+    opened = open_workspace(workspace)
+    models = Models(opened.settings, say)
+    with opened.workspace.writing(), Steps() as watch:
+        teacher, retrieval = open_teacher(opened.workspace, models, split.value if split else None, seed, trials, watch)
+        config = student_config(teacher.study, trials, watch)
+        distiller = Distiller(teacher, retrieval, config, Distillation(seed=seed), watch)
+        store, kind = LabelStore(opened.workspace.root / LABELS), MEASURED if split else STUDENT
+        outcome = distiller.run(store, opened.workspace.root / kind, shlex.join(["whyrec", *sys.argv[1:]]))
+    print_rows([described(outcome)], form)
+    say(f"Kept as {kind}/{outcome.version}. NDCG@10 on validation; low: the gain is above it, 95 % sure")
+    if not outcome.proven:
+        note("teaching does not prove to help on validation; the untaught twin serves")
