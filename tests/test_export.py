@@ -1,5 +1,7 @@
 """The student as one file: other programs score as whyrec does."""
 
+from pathlib import Path
+
 import numpy as np
 import onnxruntime
 import pytest
@@ -8,6 +10,8 @@ from scorer_worlds import ITEMS, some_histories, topic_world
 from agent import exporting
 from agent.exporting import export_npz, export_onnx
 from retrieval.cf.student import Student, StudentConfig
+from retrieval.data.events import History
+from retrieval.data.histories import Histories
 from retrieval.errors import InputError
 
 
@@ -50,3 +54,15 @@ def test_the_graph_needs_its_package(student, tmp_path, monkeypatch):
     monkeypatch.setattr(exporting, "find_spec", lambda _: None)
     with pytest.raises(InputError, match="whyrec"):
         export_onnx(student, tmp_path / "student.onnx")
+
+
+def test_the_readmes_ten_lines_score_as_the_student_does(student, tmp_path, monkeypatch):
+    readme = (Path(exporting.__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    (code,) = [part.partition("```")[0] for part in readme.split("```python\n")[1:] if "student.npz" in part]
+    export_npz(student, ITEMS, 4.0, tmp_path / "student.npz")
+    monkeypatch.chdir(tmp_path)
+    found = {}
+    exec(code.replace('{"1": 5.0, "2": 3.5}', '{"a-0": 5.0, "b-1": 3.5}'), found)  # the code of our own README
+    history = Histories.of([History(("a-0", "b-1"), (5.0, 3.5))], ITEMS)
+    np.testing.assert_allclose(found["scores"], student.score(history)[0], atol=1e-4)
+    assert found["best"][0] == ITEMS[int(found["scores"].argmax())]
