@@ -12,8 +12,8 @@ been asked. Three seeds of students; users are those whose lists the language mo
 teacher: the labels themselves. scorers: what the model was given. twin: the student before it is taught. student:
 taught with the model's part in the labels of half of the people (`labelled=yes`, the others `labelled=no`). Controls,
 taught by lists of the same people: by-scorers, without the model; by-text-ease, by the scorer that the tables begin
-with; shuffled, with what the model said of each list's items dealt to them anew. `labels=5%` and so on: of the student
-with other budgets.
+with; shuffled, with what the model said of each list's items dealt to them anew. Ablations, as the student but for one
+setting. `labels=5%` and so on: of the student with other budgets.
 """
 
 import argparse
@@ -54,6 +54,15 @@ from retrieval.text.text_ease import TextEase
 SPLIT, SEED, SEEDS, TRIALS = "cold-items", 0, 3, 8
 BUDGETS = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)  # shares of the people whose lists were labelled
 HALF = 0.5
+DEFAULT = Distillation()
+ABLATIONS = {
+    "without-decay": replace(DEFAULT, decay=0.0),
+    "forgetting": replace(DEFAULT, forgotten=0.2),
+    "liked-too": replace(DEFAULT, liked=0.1),
+    "adversarial": replace(DEFAULT, adversarial=1.0),
+    "softer": replace(DEFAULT, temperature=1.0),
+    "half-as-long": replace(DEFAULT, epochs=DEFAULT.epochs // 2),
+}
 
 
 class Listed(System):
@@ -97,10 +106,10 @@ class Bench:
         score = pl.when(kept).then("score").otherwise("retrieved")
         return self.labels.with_columns(score=score, ranked=pl.when(kept).then("ranked"))
 
-    def taught(self, labels: pl.DataFrame, seed: int) -> Student:
-        """The twin, taught by these."""
+    def taught(self, labels: pl.DataFrame, how: Distillation = DEFAULT) -> list[Student]:
+        """The twin, taught by these, with each seed."""
         lists, _ = teacher_lists(labels, self.teacher.room)
-        return distil(self.twin, lists, Distillation(seed=seed))
+        return [distil(self.twin, lists, replace(how, seed=seed)) for seed in range(SEEDS)]
 
     def surroundings(self, labels: pl.DataFrame) -> Surroundings:
         """Users whose lists the model was asked for, in two groups: by whether these labels have its part."""
@@ -179,7 +188,9 @@ def systems(bench: Bench) -> Iterator[tuple[str, Sequence[System]]]:
         "shuffled": dealt_anew(half),
     }
     for name, labels in lists.items():
-        yield name, [bench.taught(labels, seed) for seed in range(SEEDS)]
+        yield name, bench.taught(labels)
+    for name, how in ABLATIONS.items():
+        yield name, bench.taught(half, how)
 
 
 def measured(name: str, versions_: Sequence[System], around: Surroundings) -> list[Measured]:
@@ -219,8 +230,7 @@ def main() -> None:
         print(name, round(float(np.nanmean(pooled(runs[name]).by_user[PRIMARY])), 4), flush=True)
     curve = {}
     for share in BUDGETS:
-        each = [bench.taught(bench.with_budget(share), seed) for seed in range(SEEDS)]
-        curve[share] = pooled(measured("student", each, around))
+        curve[share] = pooled(measured("student", bench.taught(bench.with_budget(share)), around))
         overall = {Key(f"labels={share:.0%}", *key[1:]): v for key, v in curve[share].by_user.items() if key == PRIMARY}
         for one in runs["student"]:
             one.by_user.update(overall)
