@@ -142,7 +142,7 @@ class RankerTuner:
         lists: dict[str, list[JudgedList]] = {}
         for source in self._sources:
             found = self._judged(source, self._watched_of(source), most)
-            lists.setdefault(source.study.workspace.catalog_fingerprint, []).extend(found)
+            lists.setdefault(source.study.workspace.catalog.fingerprint, []).extend(found)
         return meet([fit_gate(one, self._tuning.seed) for one in lists.values()])
 
     def _keep(self, gate: Gate, curve: Sequence[dict[str, float]], command: str) -> str:
@@ -257,12 +257,11 @@ def find_start(wanted: str, models: Models, study: Study) -> TunedRanker | None:
         InputError: the folder's ranker belongs to another language model, or it has seen what the study holds out.
         ModelError: there is none in the folder, or it is damaged.
     """
-    held_out = study.workspace.catalog_fingerprint, study.split.fingerprint
     if wanted == "none":
         return None
     if wanted == "auto":
         packaged = models.packaged_ranker
-        return packaged if packaged and packaged.may_be_measured(*held_out) else None
+        return packaged if packaged and packaged.may_be_measured(study.held_out) else None
     found = current_ranker(Path(wanted).expanduser())
     if found is None:
         raise ModelError(f"there is no tuned ranker in {wanted}")
@@ -271,7 +270,7 @@ def find_start(wanted: str, models: Models, study: Study) -> TunedRanker | None:
             f"the ranker in {wanted} belongs to the language model {found.base} ({found.base_fingerprint}), and the "
             f"settings name {models.language_model_name} ({models.language_model_fingerprint})"
         )
-    if not found.may_be_measured(*held_out):
+    if not found.may_be_measured(study.held_out):
         raise InputError(
             f"the ranker in {wanted} has learnt from what the split {study.name} with seed {study.seed} holds out"
         )

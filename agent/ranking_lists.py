@@ -127,7 +127,7 @@ class RankingLists:
     def learnt(self) -> Learnt:
         """Where the lists are from."""
         study = self.study
-        data = study.workspace.name, study.workspace.catalog_fingerprint
+        data = study.workspace.name, study.held_out.items, study.held_out.events
         return Learnt(*data, study.name, study.seed, study.split.fingerprint, self._unseen)
 
     def to_learn_from(self, size: int, seed: int) -> "Callable[[int], TrainingList]":

@@ -10,7 +10,7 @@ from agent.gate import CLOSED, put_together
 from agent.models import OFF, Models
 from agent.request import Answer, Request
 from agent.settings import Settings
-from agent.tuned_ranker import TunedRanker
+from agent.tuned_ranker import UNPROVEN, TunedRanker
 from retrieval.cf.live import LiveFusion, described
 from retrieval.contracts import RankRequest
 from retrieval.data.workspace import Workspace
@@ -89,6 +89,8 @@ class RankingStage:
             return self._models.why_no_ranker
         if not tuned.gate.opens:
             return "validation did not prove that it helps"
+        if not tuned.was_proven_in(self._workspace):
+            return UNPROVEN
         if request.query.strip() or (request.user is None and request.history is None):
             return "it was proven on people with a history alone"
         if tuned.retrieval != described(live):

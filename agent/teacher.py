@@ -16,7 +16,7 @@ from agent.gate import CLOSED, put_together
 from agent.models import OFF, Models
 from agent.ranking_lists import Requests, Retrieval, find_retrieval
 from agent.settings import RANKER
-from agent.tuned_ranker import TunedRanker, ranker_of_split
+from agent.tuned_ranker import UNPROVEN, TunedRanker, ranker_of_split
 from agent.tuned_study import open_study
 from retrieval.cf.scorer import System, TrainingData
 from retrieval.data.histories import Histories
@@ -164,10 +164,9 @@ class Teacher:
 
 def measurable_ranker(study: Study) -> TunedRanker | None:
     """The ranker that was tuned on this very split, else the one that serves if it has not seen the test part."""
-    held_out = study.workspace.catalog_fingerprint, study.split.fingerprint
-    own = ranker_of_split(study.workspace.root / RANKER, *held_out)
+    own = ranker_of_split(study.workspace.root / RANKER, study.held_out)
     serving = study.models.tuned_ranker if own is None else None
-    return serving if serving and serving.may_be_measured(*held_out) else own
+    return serving if serving and serving.may_be_measured(study.held_out) else own
 
 
 def find_teacher(study: Study, retrieval: Retrieval, *, measured: bool) -> tuple[Teacher, str]:
@@ -185,6 +184,8 @@ def find_teacher(study: Study, retrieval: Retrieval, *, measured: bool) -> tuple
         why = "no ranker was tuned that may be measured on this split" if measured else study.models.why_no_ranker
     elif not ranker.gate.opens:
         why = "validation did not prove that the ranker helps"
+    elif not ranker.was_proven_in(study.workspace):
+        why = UNPROVEN
     elif ranker.retrieval != retrieval.described:
         why = "the ranker was proven on candidates of other scorers; renew it: whyrec finetune ranker"
     room = Classroom.of_test(study) if measured else Classroom.of_all(study)

@@ -8,11 +8,13 @@ from typing import Any
 
 from agent.gate import Gate
 from agent.settings import PACKAGED_RANKER
+from retrieval.data.workspace import Workspace
 from retrieval.errors import ModelError, first_line
 from retrieval.versions import current_version, save_version, version_names
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 PACKAGED = "packaged"  # the version of the one that comes with whyrec
+UNPROVEN = "it was proven on other items; prove it on these, without tuning: whyrec finetune ranker --lists 0"
 
 _CARD = """# Tuned ranker
 
@@ -30,14 +32,24 @@ the interval is the gain's 95 %, its lower end):
 
 
 @dataclass(frozen=True)
+class HeldOut:
+    """A split of which something is to be measured: the fingerprints of items, of all events and of the split."""
+
+    items: str
+    events: str
+    split: str
+
+
+@dataclass(frozen=True)
 class Learnt:
-    """What a ranker was tuned and judged on: what the data are called, the fingerprint of their items, and a split.
+    """What a ranker was tuned and judged on: what the data are called, fingerprints of items and events, and a split.
 
     unseen: fingerprints of the splits of whose test parts it has seen nothing.
     """
 
     data: str
     items: str
+    events: str
     split: str
     seed: int
     fingerprint: str
@@ -60,9 +72,18 @@ class TunedRanker:
     retrieval: Mapping[str, Any]
     made: Mapping[str, Any] = field(default_factory=dict)
 
-    def may_be_measured(self, items: str, split: str) -> bool:
-        """Whether nothing of this split's test part was seen; ``items``, ``split``: fingerprints."""
-        return all(split in one.unseen for one in self.learnt_from if one.items == items)
+    def learnt_of(self, asked: HeldOut) -> list[Learnt]:
+        """What it has learnt of these data, or of the same events with other items, or the other way round."""
+        return [one for one in self.learnt_from if one.items == asked.items or one.events == asked.events]
+
+    def may_be_measured(self, asked: HeldOut) -> bool:
+        """Whether nothing of this split's test part was seen."""
+        return all(asked.split in one.unseen for one in self.learnt_of(asked))
+
+    def was_proven_in(self, workspace: Workspace) -> bool:
+        """Whether the gate was fitted on this workspace's events: what helps with films may harm with books."""
+        own = self.folder.is_relative_to(workspace.root.resolve()) or self.folder.is_relative_to(workspace.root)
+        return own or any(one.items == workspace.catalog.fingerprint for one in self.learnt_from)
 
 
 def save_ranker(folder: Path, write: Callable[[Path], None], made: Mapping[str, Any]) -> str:
@@ -96,17 +117,14 @@ def current_ranker(folder: Path) -> TunedRanker | None:
     return None if version is None else _read(folder / version)
 
 
-def ranker_of_split(folder: Path, items: str, split: str) -> TunedRanker | None:
-    """The latest version below ``folder`` that was tuned on this split and on no other of the same items.
-
-    ``items``, ``split``: fingerprints. None where there is none.
+def ranker_of_split(folder: Path, asked: HeldOut) -> TunedRanker | None:
+    """The latest version below ``folder`` that was tuned on this split and on no other of the same data, if any.
 
     Raises:
-        ModelError: one is damaged or of a newer format.
+        ModelError: one is damaged or of another format.
     """
     every = [_read(folder / name) for name in version_names(folder)]
-    tuned_on_it = [one for one in every if any(learnt.items == items for learnt in one.learnt_from)]
-    fitting = [one for one in tuned_on_it if one.may_be_measured(items, split)]
+    fitting = [one for one in every if one.learnt_of(asked) and one.may_be_measured(asked)]
     return fitting[-1] if fitting else None
 
 
@@ -116,6 +134,8 @@ def _read(folder: Path) -> TunedRanker:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         if config["format_version"] > FORMAT_VERSION:
             raise ModelError(f"the tuned ranker in {folder} is of a newer whyrec; update it, or {again}")
+        if config["format_version"] < FORMAT_VERSION:
+            raise ModelError(f"the tuned ranker in {folder} was made by an older whyrec; {again}")
         base, fingerprint = config["base"], config["base_fingerprint"]
         gate = Gate.from_json(config["gate"])
         learnt_from = tuple(Learnt(**one) for one in config["learnt_from"])

@@ -28,7 +28,7 @@ def is_tuned(root: Path, split: str, seed: int) -> bool:
     opened = Workspace(root)
     settings = load_settings(opened.settings_path)
     study = Study(opened, settings, Models(settings), Question(split), seed)
-    return ranker_of_split(root / RANKER, opened.catalog_fingerprint, study.split.fingerprint) is not None
+    return ranker_of_split(root / RANKER, study.held_out) is not None
 
 
 def main() -> None:

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
@@ -13,15 +14,13 @@ from ranker_world import environment, indexed_world, opened, tiny_models, tune_r
 from safetensors.torch import load_file
 from tiny_language_model import save_tiny_language_model
 
-from agent import models as models_module
-from agent import ranker_tuning, stored, tuned_ranker
-from agent import settings as settings_module
+from agent import ranker_tuning, tuned_ranker
 from agent.evaluation.study import Question, Study
 from agent.models import Models
 from agent.ranker_tuning import Plan, RankerTuner
 from agent.ranking_lists import RankingLists, find_retrieval
 from agent.settings import EncoderSettings, FeatureSettings, LanguageModelSettings
-from agent.tuned_ranker import current_ranker, ranker_of_split
+from agent.tuned_ranker import HeldOut, current_ranker, ranker_of_split
 from finetune.lora import LoraTuning
 from retrieval.data.workspace import Workspace
 from retrieval.errors import InputError, ModelError
@@ -149,9 +148,12 @@ def test_a_ranker_is_measured_on_its_own_split_alone(tuned, folders):
     assert "finetune ranker --split temporal" in result.stderr.replace("\n", " ")
     learnt = current_ranker(root / "models" / "ranker").learnt_from[0]
     folder = root / "models" / "ranker"
-    assert ranker_of_split(folder, learnt.items, learnt.fingerprint).learnt_from == (learnt,)
-    assert ranker_of_split(folder, learnt.items, "another") is None
-    assert ranker_of_split(folder, "others", learnt.fingerprint) is None
+    asked = HeldOut(learnt.items, learnt.events, learnt.fingerprint)
+    assert ranker_of_split(folder, asked).learnt_from == (learnt,)
+    assert ranker_of_split(folder, replace(asked, split="another")) is None
+    assert ranker_of_split(folder, replace(asked, items="others", events="others")) is None
+    for grown in (replace(asked, items="others", split="another"), replace(asked, events="others", split="another")):
+        assert not current_ranker(folder).may_be_measured(grown)  # items or events have come since: the test was seen
 
 
 def test_the_gate_holds_for_whom_and_what_it_was_proven_on(tuned, folders, tmp_path):
@@ -309,53 +311,3 @@ def test_tuning_starts_from_a_ranker_that_has_not_seen_what_is_held_out(tuned, r
     missing = whyrec(*words[:-4], "--start-from", root / "data", "-w", root, **environment(folders))
     assert missing.exit_code == 1
     assert "no tuned ranker" in missing.stderr
-
-
-@pytest.fixture
-def packaged(tuned, tmp_path, monkeypatch):
-    """A package whose ranker is the tuned one, with an open gate for what the text finds."""
-    shutil.copytree(tuned[0], tmp_path / "from")
-    opened(tmp_path / "from", 0.6, retrieval={"strategy": "single", "soft-knn": 1.0})
-    folder = tmp_path / "packaged"
-    shutil.copytree(current_ranker(tmp_path / "from" / "models" / "ranker").folder, folder)
-    for module in (settings_module, tuned_ranker, models_module, stored):
-        monkeypatch.setattr(module, "PACKAGED_RANKER", folder)
-    return folder
-
-
-@pytest.mark.usefixtures("packaged")
-def test_the_packaged_ranker_serves_where_none_was_tuned(root, folders, tmp_path):
-    served = whyrec("recommend", "user-01", "-f", "json", "-w", root, **environment(folders))
-    assert served.exit_code == 0, served.output
-    assert all("rank" in row["by"] for row in json.loads(served.stdout))
-    other = save_tiny_language_model(tmp_path / "other")
-    without = environment(folders) | {"WHYREC_LANGUAGE_MODEL__MODEL": str(other)}
-    answer = whyrec("recommend", "user-01", "-f", "json", "-w", root, **without)
-    assert answer.exit_code == 0, answer.output
-    assert "the packaged ranker is for" in answer.stderr.replace("\n", " ")
-    assert all("rank" not in row["by"] for row in json.loads(answer.stdout))
-
-
-@pytest.mark.usefixtures("packaged")
-def test_the_packaged_ranker_is_listed_and_stays(root, folders):
-    rows = json.loads(whyrec("models", "-w", root, "-f", "json").stdout)
-    assert [(one["version"], one["live"]) for one in rows] == [("packaged", True)]
-    own = tuner_of(root, folders).run("whyrec finetune ranker").version
-    rows = json.loads(whyrec("models", "-w", root, "-f", "json").stdout)
-    assert [(one["version"], one["live"]) for one in rows] == [("packaged", False), (own, True)]
-    assert whyrec("models", "use", "packaged", "-w", root).exit_code == 0
-    assert "belongs to whyrec" in whyrec("models", "remove", "packaged", "-w", root).stderr.replace("\n", " ")
-    rows = json.loads(whyrec("models", "-w", root, "-f", "json").stdout)
-    assert [(one["version"], one["live"]) for one in rows] == [("packaged", True), (own, False)]
-
-
-@pytest.mark.usefixtures("packaged")
-def test_the_packaged_ranker_is_not_measured_where_it_has_seen_the_test(root, folders):
-    words = ("evaluate", "--trials", "1", "--users", "12", "--systems", "fused,ranked", "-f", "json", "-w", root)
-    off = environment(folders) | {"WHYREC_RANKING__FUSION": "off"}
-    clean = whyrec(*words, "--split", "cold-items", **off)
-    assert clean.exit_code == 0, clean.output
-    assert {row["system"] for row in json.loads(clean.stdout)} == {"fused", "ranked"}
-    seen = whyrec(*words, "--split", "temporal", **off)
-    assert seen.exit_code == 1
-    assert "has seen its test part" in seen.stderr.replace("\n", " ")

@@ -59,7 +59,9 @@ def encoder(
 @app.command()
 def ranker(
     split: SplitOption = None,
-    lists: Annotated[int, typer.Option(min=1, help="How many lists are learnt from.")] = 1_000,
+    lists: Annotated[
+        int, typer.Option(min=0, help="How many lists are learnt from; 0: the one it starts from is proven as it is.")
+    ] = 1_000,
     rate: Annotated[float, typer.Option(min=1e-6, max=1, help="The highest learning rate.")] = 8e-4,
     trials: TrialsOption = 20,
     base: Annotated[

@@ -11,6 +11,7 @@ from scipy.sparse import csr_array
 
 from agent.models import Models
 from agent.settings import Settings
+from agent.tuned_ranker import HeldOut
 from retrieval.artefacts import atomic_folder
 from retrieval.cf.scorer import TrainingData
 from retrieval.data.histories import Histories
@@ -85,6 +86,11 @@ class Study:
         data = (self.split.fingerprint, self.workspace.catalog_fingerprint, text)
         parts = (*data, self.question.relevant, self.settings.events.liked_from)
         return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
+
+    @cached_property
+    def held_out(self) -> HeldOut:
+        """What is to be measured here, as those who may have seen it are asked."""
+        return HeldOut(self.workspace.catalog.fingerprint, self.workspace.all_events, self.split.fingerprint)
 
     @property
     def relevant_from(self) -> float | None:

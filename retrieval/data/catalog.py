@@ -50,6 +50,12 @@ class Catalog:
     def __contains__(self, item_id: str) -> bool:
         return item_id in self._row_of
 
+    @cached_property
+    def fingerprint(self) -> str:
+        """16 hexadecimal digits of all items and fields, whatever file and order they come in."""
+        content = self.frame.sort("item_id").write_ndjson()
+        return hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
     def row(self, item_id: str) -> int:
         """The row number of an item.
 

@@ -22,6 +22,7 @@ from retrieval.data.readers import Table
 from retrieval.errors import UnknownUserError, WorkspaceError, command, first_line
 
 FORMAT_VERSION = 1
+EVENT_COLUMNS = ("user_id", "item_id", "value", "timestamp")
 FOOTER = 65_536  # bytes at the end of a file of events
 
 _SETTINGS = """\
@@ -108,6 +109,13 @@ class Workspace:
                 file.seek(max(0, size - FOOTER))
                 digest.update(file.read())
         return digest.hexdigest()[:16]
+
+    @cached_property
+    def all_events(self) -> str:
+        """16 hexadecimal digits of what the events say, whatever files and order they are in; reads them all."""
+        text = pl.format("{}\t{}\t{}\t{}", *(pl.col(n).cast(pl.String).fill_null("") for n in EVENT_COLUMNS))
+        lines = self.events().select(text.alias("line")).collect(engine="streaming")["line"].sort()
+        return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
     def events(self) -> pl.LazyFrame:
         """All events: user_id, item_id, value, timestamp."""
