@@ -62,33 +62,26 @@ class Labeller:
         asks = drawn[teacher.asks_model[drawn]]
         self._watch.start("Asking the language model", min(budget.lists, len(asks)))
         start = time.monotonic()
-        asked = asked_now = done = 0
-        waiting: list[Label] = []
-        for row in asks[: budget.lists].tolist():
-            if time.monotonic() - start >= budget.seconds:
-                break
-            labels = next(teacher.label([row], known, ask=True))
-            new = self._is_new(labels, known)
-            asked, asked_now, done = asked + 1, asked_now + new, done + 1
-            waiting += labels if new else []
-            self._watch.advance()
-            if asked_now and asked_now % PART == 0:
-                waiting = self._written(waiting)
-        self._written(waiting)
+        rows = asks[: budget.lists].tolist()
+        done = asked_now = 0
+        while done < len(rows) and time.monotonic() - start < budget.seconds:
+            labelled = list(teacher.label(rows[done : done + PART], known, ask=True))
+            new = [labels for labels in labelled if self._is_new(labels, known)]
+            self._write(new)
+            asked_now += len(new)
+            done += len(labelled)
+            self._watch.advance(len(labelled))
         seconds = time.monotonic() - start
         rest = np.setdiff1d(drawn, asks[:done], assume_unique=True)
         others = self._by_scorers(np.random.default_rng(teacher.study.seed).permutation(rest)[:OTHERS], known)
-        return Labelled(asked, asked_now, others, seconds, damaged)
+        return Labelled(done, asked_now, others, seconds, damaged)
 
     def _by_scorers(self, rows: NDArray[np.int64], known: Known) -> int:
         self._watch.start("Asking the scorers", len(rows))
-        waiting: list[Label] = []
-        for number, labels in enumerate(self._teacher.label(rows.tolist(), known, ask=False), 1):
-            waiting += labels if self._is_new(labels, known) else []
-            self._watch.advance()
-            if number % LARGE_PART == 0:
-                waiting = self._written(waiting)
-        self._written(waiting)
+        for start in range(0, len(rows), LARGE_PART):
+            labelled = list(self._teacher.label(rows[start : start + LARGE_PART].tolist(), known, ask=False))
+            self._write([labels for labels in labelled if self._is_new(labels, known)])
+            self._watch.advance(len(labelled))
         return len(rows)
 
     @staticmethod
@@ -108,7 +101,6 @@ class Labeller:
             known.setdefault((user, history), {})[item] = ranked
         return known, damaged
 
-    def _written(self, labels: list[Label]) -> list[Label]:
-        if labels:
-            self._store.add(labels)
-        return []
+    def _write(self, lists: list[list[Label]]) -> None:
+        if lists:
+            self._store.add([label for labels in lists for label in labels])

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from finetune.ranker import LMRanker
 
 Known = Mapping[tuple[str, str], Mapping[str, float | None]]  # by user and history, what the model said of each item
-TOGETHER = 16  # lists that are found at once
+TOGETHER = 16  # lists that are found, and asked about, at once
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,19 @@ class Classroom:
     def of_validation(cls, study: Study) -> "Classroom":
         """What may be seen before validation."""
         return cls(study.training_data("validation"), study.task("validation").candidates, study.split.fingerprint)
+
+
+@dataclass
+class _List:
+    """One person's list while it is made. said: by the language model, by item id."""
+
+    user: str
+    history: str
+    liked: NDArray[np.int64]
+    columns: NDArray[np.int64]
+    retrieved: Floats
+    alphas: Floats
+    said: dict[str, float | None]
 
 
 class Teacher:
@@ -112,41 +125,50 @@ class Teacher:
         ``known``: what it said before, so that it is asked about the other items alone. An empty list where nothing is
         left to list.
         """
-        size = self.study.settings.ranking.candidates
         for start in range(0, len(rows), TOGETHER):
-            some = np.array(rows[start : start + TOGETHER], dtype=np.int64)
-            people, hashes = self.histories.take(some), self.hashes(some.tolist())
-            found = self._system.top(people, size, candidates=self.room.among)
-            for place, user in enumerate(people.users):
-                columns = found.columns[place][found.columns[place] >= 0]
-                retrieved = found.scores[place][: len(columns)]
-                alphas = self._gate.alphas(self._warm[columns], int(people.counts[place]))
-                said = dict(known.get((user, hashes[place]), {}))
-                if ask and alphas.any():
-                    said |= self._asked(people.take(slice(place, place + 1)), columns, said)
-                ranked = [said.get(self._ids[column]) for column in columns]
-                scores = self._scores(retrieved, ranked, alphas)
-                yield [
-                    Label(self.fingerprint, user, hashes[place], self._ids[column], float(r), lm, float(score))
-                    for column, r, lm, score in zip(columns, retrieved, ranked, scores, strict=True)
-                ]
+            lists = self._found(np.array(rows[start : start + TOGETHER], dtype=np.int64), known)
+            if ask:
+                self._ask(lists)
+            yield from (self._labels(one) for one in lists)
 
-    @staticmethod
-    def _scores(retrieved: Floats, ranked: Sequence[float | None], alphas: Floats) -> Floats:
-        if any(one is None for one in ranked):
-            return retrieved
-        return put_together(retrieved, np.array(ranked, dtype=np.float32), alphas)
+    def _found(self, rows: NDArray[np.int64], known: Known) -> list["_List"]:
+        """What the scorers find for these people."""
+        people, hashes = self.histories.take(rows), self.hashes(rows.tolist())
+        size = self.study.settings.ranking.candidates
+        found = self._system.top(people, size, candidates=self.room.among)
+        liked = people.positives(self.study.settings.events.liked_from)
+        lists = []
+        for place, user in enumerate(people.users):
+            columns = found.columns[place][found.columns[place] >= 0]
+            alphas = self._gate.alphas(self._warm[columns], int(people.counts[place]))
+            said = dict(known.get((user, hashes[place]), {}))
+            had = liked.indices[liked.indptr[place] : liked.indptr[place + 1]]
+            lists.append(_List(user, hashes[place], had, columns, found.scores[place][: len(columns)], alphas, said))
+        return lists
 
-    def _asked(
-        self, person: Histories, columns: NDArray[np.int64], said: Mapping[str, float | None]
-    ) -> dict[str, float]:
-        """What the language model says of the items it has not been asked about."""
-        open_ = [column for column in columns if said.get(self._ids[column]) is None]
-        if not open_:
-            return {}
-        liked = person.positives(self.study.settings.events.liked_from).indices
-        request = self._requests.of_person(liked, columns, np.array(open_))
-        return dict(zip(request.candidates, self.language_model.score([request])[0].tolist(), strict=True))
+    def _ask(self, lists: "list[_List]") -> None:
+        """Ask the language model about the items of which it has said nothing, where it has a say."""
+        asked, requests = [], []
+        for one in lists:
+            silent = [column for column in one.columns if one.said.get(self._ids[column]) is None]
+            if silent and one.alphas.any():
+                asked.append(one)
+                requests.append(self._requests.of_person(one.liked, one.columns, np.array(silent)))
+        if not requests:
+            return
+        for one, request, scores in zip(asked, requests, self.language_model.score(requests), strict=True):
+            one.said.update(zip(request.candidates, scores.tolist(), strict=True))
+
+    def _labels(self, one: "_List") -> list[Label]:
+        ids = [self._ids[column] for column in one.columns]
+        ranked = [one.said.get(item_id) for item_id in ids]
+        final = one.retrieved
+        if ranked and all(said is not None for said in ranked):
+            final = put_together(one.retrieved, np.array(ranked, dtype=np.float32), one.alphas)
+        return [
+            Label(self.fingerprint, one.user, one.history, item_id, float(before), said, float(score))
+            for item_id, before, said, score in zip(ids, one.retrieved, ranked, final, strict=True)
+        ]
 
     @cached_property
     def _system(self) -> System:

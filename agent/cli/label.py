@@ -50,7 +50,7 @@ def label(
     if found.asked_now:
         say(f"{found.asked_now / found.seconds:.2f} lists a second with the language model")
     if found.damaged:
-        note(f"{found.damaged} parts in labels/ could not be read and were labelled anew")
+        note(f"{found.damaged} parts in labels/ could not be read and were labelled anew; they can be deleted")
 
 
 def _seconds(text: str | None) -> float:
