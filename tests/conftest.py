@@ -90,3 +90,23 @@ def planted(planted_root) -> Workspace:
 @pytest.fixture
 def planted_index(planted) -> ItemIndex:
     return ItemIndex(planted.index_path, WordEncoder.fingerprint)
+
+
+@pytest.fixture(scope="session")
+def folders(tmp_path_factory):
+    """A tiny encoder and a tiny language model. Read only."""
+    from ranker_world import tiny_models  # most tests need no language model
+
+    return tiny_models(tmp_path_factory.mktemp("models"))
+
+
+@pytest.fixture(scope="module")
+def exactly():
+    """The encoder computes in float32, and few constants of fusions are tried."""
+    from evaluation_world import quickly
+
+    from retrieval.text import encoder
+
+    with pytest.MonkeyPatch.context() as patch, quickly():
+        patch.setattr(encoder, "computes_bfloat16", lambda: False)
+        yield

@@ -6,8 +6,7 @@ import shutil
 import numpy as np
 import polars as pl
 import pytest
-from evaluation_world import quickly
-from ranker_world import environment, indexed_world, opened, tiny_models, tune_ranker, whyrec
+from ranker_world import environment, indexed_world, opened, tune_ranker, whyrec
 
 from agent.stored_student import STUDENT, current_student
 from finetune.ranker import LMRanker
@@ -15,7 +14,6 @@ from retrieval.data.further_items import add_items
 from retrieval.data.readers import Table
 from retrieval.data.workspace import Workspace, create_workspace
 from retrieval.errors import InputError
-from retrieval.text import encoder as encoder_module
 
 NEW = {
     "item_id": ["aaa-new", "western-new"],
@@ -26,16 +24,7 @@ NEW = {
 ALONE = {"WHYREC_RANKING__RANKER": "off"}
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _exact():
-    with pytest.MonkeyPatch.context() as patch, quickly():
-        patch.setattr(encoder_module, "computes_bfloat16", lambda: False)
-        yield
-
-
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory):
-    return tiny_models(tmp_path_factory.mktemp("models"))
+pytestmark = pytest.mark.usefixtures("exactly")
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,7 @@ import shutil
 import polars as pl
 import pytest
 import torch
-from evaluation_world import quickly
-from ranker_world import environment, indexed_world, opened, tiny_models, tune_ranker, whyrec
+from ranker_world import environment, indexed_world, opened, tune_ranker, whyrec
 from safetensors.torch import load_file
 from tiny_language_model import save_tiny_language_model
 
@@ -16,21 +15,11 @@ from agent import settings as settings_module
 from agent import stored, tuned_ranker
 from agent.tuned_ranker import current_ranker
 from retrieval.errors import ModelError
-from retrieval.text import encoder as encoder_module
 
 TEXT_ALONE = {"strategy": "single", "soft-knn": 1.0}
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _exact():
-    with pytest.MonkeyPatch.context() as patch, quickly():
-        patch.setattr(encoder_module, "computes_bfloat16", lambda: False)
-        yield
-
-
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory):
-    return tiny_models(tmp_path_factory.mktemp("models"))
+pytestmark = pytest.mark.usefixtures("exactly")
 
 
 @pytest.fixture(scope="module")

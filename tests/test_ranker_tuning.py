@@ -9,8 +9,8 @@ from dataclasses import replace
 
 import pytest
 import torch
-from evaluation_world import SETTINGS, Notebook, quickly
-from ranker_world import environment, indexed_world, opened, tiny_models, tune_ranker, whyrec
+from evaluation_world import SETTINGS, Notebook
+from ranker_world import environment, indexed_world, opened, tune_ranker, whyrec
 from safetensors.torch import load_file
 from tiny_language_model import save_tiny_language_model
 
@@ -24,23 +24,12 @@ from agent.tuned_ranker import HeldOut, current_ranker, ranker_of_split
 from finetune.lora import LoraTuning
 from retrieval.data.workspace import Workspace
 from retrieval.errors import InputError, ModelError
-from retrieval.text import encoder as encoder_module
 
 QUICK = LoraTuning(rank=4, rate=3e-3, lists=2)
 PLAN = Plan(lists=12, size=4, every=6)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _exact():
-    with pytest.MonkeyPatch.context() as patch, quickly():
-        patch.setattr(encoder_module, "computes_bfloat16", lambda: False)
-        yield
-
-
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory):
-    """A tiny encoder and a tiny language model. Read only."""
-    return tiny_models(tmp_path_factory.mktemp("models"))
+pytestmark = pytest.mark.usefixtures("exactly")
 
 
 @pytest.fixture(scope="module")

@@ -9,31 +9,21 @@ import sys
 import numpy as np
 import polars as pl
 import pytest
-from evaluation_world import EACH, TOPICS, quickly
-from ranker_world import environment, indexed_world, opened, tiny_models, tune_ranker, whyrec
+from evaluation_world import EACH, TOPICS
+from ranker_world import environment, indexed_world, opened, tune_ranker, whyrec
 
 from agent import distillation, labelling
 from agent.stored_student import MEASURED, STUDENT, current_student
 from retrieval.data.labels import LABELS, LabelStore
 from retrieval.data.workspace import Workspace
 from retrieval.errors import ModelError
-from retrieval.text import encoder as encoder_module
 
 HEAVY = ("torch", "transformers", "sentence_transformers", "peft", "chromadb", "sklearn", "scipy.linalg")
 ON_SPLIT = ("--split", "cold-items", "--trials", "1")
 ALONE = {"WHYREC_RANKING__RANKER": "off"}
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _exact():
-    with pytest.MonkeyPatch.context() as patch, quickly():
-        patch.setattr(encoder_module, "computes_bfloat16", lambda: False)
-        yield
-
-
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory):
-    return tiny_models(tmp_path_factory.mktemp("models"))
+pytestmark = pytest.mark.usefixtures("exactly")
 
 
 @pytest.fixture(scope="module")
