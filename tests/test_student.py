@@ -73,6 +73,12 @@ def test_without_a_history_what_everybody_likes_decides(twin):
     assert twin.taught(twin.vectors, bias).recommend(nobody, 3).ids[0].tolist() == list(ITEMS[:-4:-1])
 
 
+def test_where_nobody_had_anything_nothing_is_known():
+    data = cold_world()
+    nothing = TrainingData(data.histories.keeping(np.zeros(data.histories.values.nnz, dtype=np.bool_)), data.vectors)
+    assert (Student.fit(nothing, CONFIG).score(data.histories) == 0).all()
+
+
 def planted_lists(among=None):
     """A teacher that knows how good each item is, whoever asks, and ranks everything that a person has not had."""
     people = topic_world().histories

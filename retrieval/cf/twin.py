@@ -33,6 +33,8 @@ def tables(data: TrainingData, config: "StudentConfig") -> tuple[Floats, Floats]
     counts = np.bincount(users.indices, minlength=users.shape[1])
     warm = np.sort(np.argsort(-counts, kind="stable")[:MOST_ITEMS])
     warm = warm[counts[warm] > 0]
+    if len(warm) == 0:
+        return reads["parts"], reads["vectors"]
     rest = ease_weights(csr_array(users[:, warm]), config.own)
     for start in range(0, len(warm), BLOCK):
         rows = slice(start, start + BLOCK)
