@@ -83,13 +83,19 @@ class _Teaching:
         self._lists = lists
         self._how = how
         self._rng = np.random.default_rng(how.seed)
+        items = lists.histories.values.shape[1]
+        self._shown = np.arange(items) if lists.among is None else np.flatnonzero(lists.among)
+        self._place = np.full(items, -1, dtype=np.int64)  # among those that may be listed
+        self._place[self._shown] = np.arange(len(self._shown))
         there = torch.from_numpy(lists.columns >= 0)
-        self._columns = torch.from_numpy(np.maximum(lists.columns, 0))
+        self._columns = torch.from_numpy(self._place[np.maximum(lists.columns, 0)]).clamp_min(0)
         wanted = _standardised(torch.from_numpy(lists.scores), there) / how.temperature
         self._wanted = wanted.masked_fill(~there, -torch.inf).softmax(dim=1)
-        self._begun = torch.from_numpy(twin.vectors) * self._sharpness(there)
+        self._vectors = torch.from_numpy(twin.vectors[self._shown])
+        self._sharp = self._sharpness(there)
+        self._begun = self._vectors * self._sharp
         self._delta = torch.zeros_like(self._begun, requires_grad=True)
-        self._bias = torch.from_numpy(twin.bias.copy()).requires_grad_()
+        self._bias = torch.from_numpy(twin.bias[self._shown]).requires_grad_()
 
     def _sharpness(self, there: torch.Tensor) -> float:
         """What the twin's scores are multiplied with, so that they tell items of a list apart as the teacher's do."""
@@ -97,7 +103,7 @@ class _Teaching:
         for start in range(0, len(there), self._how.people):
             rows = slice(start, start + self._how.people)
             people = torch.from_numpy(self._twin.people(self._lists.histories.take(rows)))
-            scores = people @ torch.from_numpy(self._twin.vectors).T
+            scores = people @ self._vectors.T
             spreads.append(_moments(scores.gather(1, self._columns[rows]), there[rows])[1])
         spread = float(torch.cat(spreads).mean())
         return 1 / (self._how.temperature * spread) if spread > 0 else 1.0
@@ -122,7 +128,9 @@ class _Teaching:
                     sums[name] = sums.get(name, 0.0) + loss.item() * len(rows) / total
             told(sums)
         with torch.no_grad():
-            return self._twin.taught((self._begun + self._delta).numpy(), self._bias.numpy())
+            vectors, bias = self._twin.vectors * np.float32(self._sharp), self._twin.bias.copy()
+            vectors[self._shown], bias[self._shown] = (self._begun + self._delta).numpy(), self._bias.numpy()
+            return self._twin.taught(vectors, bias)
 
     def _drawn(self, total: int) -> Iterator[NDArray[np.int64]]:
         order = self._rng.permutation(total)
@@ -148,26 +156,30 @@ class _Teaching:
         return losses
 
     def _liked(self, known: Histories, vectors: torch.Tensor, barred: torch.Tensor) -> torch.Tensor:
-        """Of each history an item at random, which the others should tell."""
+        """Of each history an item at random, which the others should tell; nothing where none of them may be listed."""
         values, counts = known.values, known.counts
-        asked = counts > 1
-        left_out = values.indptr[:-1][asked] + self._rng.integers(0, counts[asked])
+        left_out = values.indptr[:-1] + self._rng.integers(0, np.maximum(counts, 1))
+        told = np.where(counts > 1, self._place[values.indices[np.minimum(left_out, values.nnz - 1)]], -1)
+        asked = torch.from_numpy(np.flatnonzero(told >= 0))
+        if len(asked) == 0:
+            return vectors.new_zeros(()) * vectors.sum()
         keep = np.ones(values.nnz, dtype=np.bool_)
-        keep[left_out] = False
-        told = torch.from_numpy(values.indices[left_out].astype(np.int64))
-        people = self._people(known, keep)[torch.from_numpy(asked)]
-        barred = barred[torch.from_numpy(asked)] & ~one_hot(told, barred.shape[1]).bool()
+        keep[left_out[asked]] = False
+        wanted = torch.from_numpy(told)[asked]
+        people = self._people(known, keep)[asked]
+        barred = barred[asked] & ~one_hot(wanted, barred.shape[1]).bool()
         likely = (people @ vectors.T + self._bias).masked_fill(barred, NEVER).log_softmax(dim=1)
-        return -likely.gather(1, told[:, None]).mean()
+        return -likely.gather(1, wanted[:, None]).mean()
 
     def _people(self, known: Histories, keep: NDArray[np.bool_]) -> torch.Tensor:
         return torch.from_numpy(self._twin.people(known.keeping(keep)))
 
     def _barred(self, known: Histories) -> torch.Tensor:
-        """(n, m) what must not be listed."""
-        barred = torch.zeros(known.values.shape, dtype=torch.bool)
-        barred[np.repeat(np.arange(len(known)), known.counts), known.values.indices.astype(np.int64)] = True
-        return barred if self._lists.among is None else barred | ~torch.from_numpy(self._lists.among)
+        """(n, s) of the items that may be listed at all, those that a person had."""
+        barred = torch.zeros((len(known), len(self._shown)), dtype=torch.bool)
+        rows, places = np.repeat(np.arange(len(known)), known.counts), self._place[known.values.indices]
+        barred[rows[places >= 0], places[places >= 0]] = True
+        return barred
 
 
 def _moments(scores: torch.Tensor, there: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
