@@ -198,15 +198,14 @@ def measured(name: str, versions_: Sequence[System], around: Surroundings) -> li
     return [replace(measure(one, around, seed, None), system=name, seed=seed) for seed, one in enumerate(versions_)]
 
 
-def plot(curve: dict[float, Measured], flat: dict[str, float], people: int, path: Path) -> None:
-    """NDCG@10 by the number of lists that the language model was asked for."""
+def plot(curve: dict[int, float], flat: dict[str, float], path: Path) -> None:
+    """NDCG@10 by the number of lists that the language model was asked for; ``flat``: systems that need none."""
     figure, axes = pyplot.subplots(figsize=(7, 4))
-    counts = [round(share * people) for share in curve]
-    means = [float(np.nanmean(one.by_user[PRIMARY])) for one in curve.values()]
-    axes.plot(counts, means, marker="o", label="student")
+    axes.plot(list(curve), list(curve.values()), marker="o", label="student")
     for (name, value), style in zip(flat.items(), ("-", "--", ":"), strict=False):
         axes.axhline(value, label=name, color="grey", linestyle=style)
     axes.set_xscale("symlog", linthresh=5)
+    axes.set_xlim(left=0)
     axes.set_xlabel("lists that the language model has ordered")
     axes.set_ylabel("NDCG@10")
     axes.legend()
@@ -254,7 +253,8 @@ def main() -> None:
     report = {"meta": meta, "rows": [asdict(row) for row in rows], "comparisons": comparisons(whole, "student")}
     (RESULTS / f"{name}.json").write_text(as_text(report), encoding="utf-8")
     flat = {one: float(np.nanmean(whole[one].by_user[PRIMARY])) for one in ("teacher", "scorers", "twin")}
-    plot(curve, flat, len(bench.asked), RESULTS / f"{name}.svg")
+    means = {round(share * len(bench.asked)): float(np.nanmean(one.by_user[PRIMARY])) for share, one in curve.items()}
+    plot(means, flat, RESULTS / f"{name}.svg")
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 from implicit.cpu.als import AlternatingLeastSquares
+from scipy.sparse import csr_matrix
 
 from agent.cli.options import open_workspace
 from agent.fast import serving_student
@@ -61,6 +62,7 @@ def everybody(games: Path) -> dict[str, object]:
     factors = student.people(histories)
     model = AlternatingLeastSquares(factors=DIMENSIONS)  # for its way of recommending; nothing is trained
     model.user_factors, model.item_factors = factors, vectors
+    had = csr_matrix(histories.values)  # which it asks for
 
     def bare() -> None:
         size = AT_ONCE // items
@@ -71,7 +73,7 @@ def everybody(games: Path) -> dict[str, object]:
     ways = {
         "bare": bare,
         "student": lambda: student.top(histories, K),
-        "implicit": lambda: model.recommend(np.arange(people), histories.values, N=K),
+        "implicit": lambda: model.recommend(np.arange(people), had, N=K),
     }
     times: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(REPEATS):
