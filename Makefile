@@ -59,6 +59,7 @@ bench: setup ## the benchmarks behind the committed figures
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[onnx]'
 	$(BIN)/python -m benchmarks.encoder_backends
 	$(if $(GAMES),$(BIN)/python -m benchmarks.full_ranking --games $(GAMES))
+	$(if $(GAMES),$(BIN)/python -m benchmarks.student_speed --games $(GAMES))
 
 bench-quality: setup ## the committed reports of quality (GAMES=folder adds Amazon Games); takes about an hour
 	$(BIN)/python -m benchmarks.quality $(if $(GAMES),--games $(GAMES))
