@@ -1,6 +1,6 @@
 """`whyrec distill`: teach a student from labels, and let it serve where validation proves that teaching helps."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,17 +16,16 @@ from agent.ranking_lists import Retrieval
 from agent.stored_student import save_student
 from agent.teacher import Classroom, Teacher
 from retrieval.cf.ease import Ease
-from retrieval.cf.scorer import System
 from retrieval.cf.student import Student, StudentConfig
-from retrieval.data.histories import Histories
-from retrieval.data.labels import LabelStore, history_hash
-from retrieval.data.splits import Task
+from retrieval.data.labels import LabelStore
 from retrieval.metrics import Figures, find_hits, ranking_metrics
 from retrieval.significance import compare
 from retrieval.text.text_ease import TextEase
 
 if TYPE_CHECKING:
     from finetune.distill import Distillation, TeacherLists
+
+PERSON = ["user_id", "history"]  # whose list a label belongs to
 
 
 @dataclass(frozen=True)
@@ -54,39 +53,48 @@ def student_config(study: Study, trials: int, watch: Watch) -> StudentConfig:
     return StudentConfig(**text, own=own)
 
 
-def teacher_lists(labels: pl.DataFrame, room: Classroom) -> tuple["TeacherLists", int]:
-    """The labels of one teacher as lists, those of histories that have changed since left out; how many it left out.
+def up_to_date(labels: pl.DataFrame, room: Classroom) -> tuple[pl.DataFrame, int]:
+    """The labels of items that are still there and histories that are as they were; how many lists it left out."""
+    histories = room.data.histories
+    now = pl.DataFrame({"user_id": histories.users, "history": histories.hashes()}, schema=labels.select(PERSON).schema)
+    kept = labels.join(now, on=PERSON, how="semi")
+    changed = labels.select(PERSON).n_unique() - kept.select(PERSON).n_unique()
+    return kept.filter(pl.col("item_id").is_in(list(histories.items))), changed
 
-    Labels of items that are no longer there are left out, too.
-    """
+
+def with_model(labels: pl.DataFrame) -> pl.DataFrame:
+    """The lists of which the language model has judged every item."""
+    return labels.filter(pl.col("ranked").is_not_null().all().over(PERSON))
+
+
+def teacher_lists(labels: pl.DataFrame, room: Classroom, by: str) -> "TeacherLists":
+    """The labels of one teacher as lists; ``by``: the column with the scores."""
     from finetune.distill import TeacherLists
 
     histories = room.data.histories
+    columns = pl.col("item_id").replace_strict(
+        list(histories.items), range(len(histories.items)), return_dtype=pl.Int64
+    )
+    lists = labels.group_by("user_id", maintain_order=True).agg(columns.alias("columns"), pl.col(by))
+    width = int(lists["columns"].list.len().max() or 0)  # type: ignore[arg-type]
+    padded = np.full((len(lists), width), -1, dtype=np.int64), np.zeros((len(lists), width), dtype=np.float32)
+    for row, (own, given) in enumerate(lists.select("columns", by).iter_rows()):
+        padded[0][row, : len(own)], padded[1][row, : len(own)] = own, given
     row_of = {user: row for row, user in enumerate(histories.users)}
-    column_of = {item_id: column for column, item_id in enumerate(histories.items)}
-    rows, columns, scores, changed = [], [], [], 0
-    for (user, known), one in labels.group_by(["user_id", "history"], maintain_order=True):
-        row = row_of.get(str(user))
-        if row is None or _hash(histories, row) != known:
-            changed += 1
-            continue
-        kept = [(column_of[i], s) for i, s in one.select("item_id", "score").iter_rows() if i in column_of]
-        if kept:
-            rows.append(row)
-            columns.append([column for column, _ in kept])
-            scores.append([score for _, score in kept])
-    width = max((len(one) for one in columns), default=0)
-    padded = np.full((len(rows), width), -1, dtype=np.int64), np.zeros((len(rows), width), dtype=np.float32)
-    for place, (own, given) in enumerate(zip(columns, scores, strict=True)):
-        padded[0][place, : len(own)], padded[1][place, : len(own)] = own, given
-    people = histories.take(np.array(rows, dtype=np.int64))
-    return TeacherLists(people, *padded, room.among), changed
+    people = histories.take(np.array([row_of[user] for user in lists["user_id"]], dtype=np.int64))
+    return TeacherLists(people, *padded, room.among)
 
 
-def _hash(histories: Histories, row: int) -> str:
-    part = slice(*histories.values.indptr[row : row + 2])
-    items = [histories.items[column] for column in histories.values.indices[part]]
-    return history_hash(items, histories.values.data[part].tolist())
+def lessons(labels: pl.DataFrame, room: Classroom) -> list["TeacherLists"]:
+    """What is taught, one after the other: everybody's list as the scorers order it, then those the model has ordered.
+
+    In one lesson, the scorers' lists of the many would take back what the model's lists of the few have taught.
+    """
+    ordered = with_model(labels)
+    found = [teacher_lists(labels, room, "retrieved")]
+    if len(ordered):
+        found.append(teacher_lists(ordered, room, "score"))
+    return found
 
 
 class Distiller:
@@ -109,13 +117,13 @@ class Distiller:
             InputError: there are no labels of this teacher.
             SplitError: nobody is left to validate on.
         """
-        labels = store.of(self._teacher.fingerprint)
-        lists, changed = teacher_lists(labels, self._teacher.room)
+        room = self._teacher.room
+        labels, changed = up_to_date(store.of(self._teacher.fingerprint), room)
         if changed:
             self._watch.note(f"{changed:,} lists are of histories that have changed since, and are left out")
-        asked = labels.filter(pl.col("ranked").is_not_null()).select("user_id", "history").n_unique()
-        twin = Student.fit(self._teacher.room.data, self._config)
-        student = self.taught(twin, lists, "Teaching the student")
+        learnt, asked = (one["user_id"].n_unique() for one in (labels, with_model(labels)))
+        twin = Student.fit(room.data, self._config)
+        student = self._taught(twin, lessons(labels, room), "Teaching the student")
         before, after = self._validated()
         gain = compare(after, [before], self._study.seed)[0]
         figures = {"twin": float(np.nanmean(before)), "student": float(np.nanmean(after)), "low": gain.low}
@@ -125,49 +133,56 @@ class Distiller:
             "catalog": self._study.workspace.catalog_fingerprint,
             "events": self._study.workspace.events_fingerprint,
             "space": self._study.space,
-            "split": self._teacher.room.split,
+            "split": room.split,
             "teacher": self._teacher.fingerprint,
-            "lists": {"learnt from": len(lists.histories), "asked": asked},
+            "lists": {"learnt from": learnt, "asked": asked},
             "validation": {"split": self._study.name, "seed": self._study.seed, **figures, "proven": proven},
             "how": asdict(self._how),
             "versions": versions(),
         }
         version = save_student(folder, student if proven else twin, made)
-        return Outcome(version, **figures, proven=proven, lists=len(lists.histories), asked=asked)
+        return Outcome(version, **figures, proven=proven, lists=learnt, asked=asked)
 
-    def taught(self, twin: Student, lists: "TeacherLists", label: str) -> Student:
-        """The twin, taught by these lists."""
+    def _taught(self, student: Student, lists: Sequence["TeacherLists"], label: str) -> Student:
+        """The student after these lessons."""
         from finetune.distill import distil
 
-        self._watch.start(label, self._how.epochs)
-        losses: list[Mapping[str, float]] = []
+        self._watch.start(label, len(lists) * self._how.epochs)
+        for lesson in lists:
+            losses: list[Mapping[str, float]] = []
 
-        def told(found: Mapping[str, float]) -> None:
-            losses.append(found)
-            self._watch.advance()
+            def told(found: Mapping[str, float], losses: list[Mapping[str, float]] = losses) -> None:
+                losses.append(found)
+                self._watch.advance()
 
-        student = distil(twin, lists, self._how, told)
-        said = "  ".join(f"{name} {losses[0][name]:.4g} to {value:.4g}" for name, value in losses[-1].items())
-        self._watch.note(f"loss: {said}")
+            student = distil(student, lesson, self._how, told)
+            said = "  ".join(f"{name} {losses[0][name]:.4g} to {value:.4g}" for name, value in losses[-1].items())
+            self._watch.note(f"{len(lesson.histories):,} lists: loss {said}")
         return student
 
     def _validated(self) -> tuple[Figures, Figures]:
-        """NDCG@10 of validation users by a twin, and by one that the scorers alone have taught."""
+        """NDCG@10 of validation users, of every draw of items, by a twin and by one that the scorers have taught."""
+        figures = [self._proof(part) for part in self._study.validations]
+        before, after = (np.concatenate(each) for each in zip(*figures, strict=True))
+        return before, after
+
+    def _proof(self, part: Study) -> tuple[Figures, Figures]:
         from finetune.distill import TeacherLists
 
-        room, task = Classroom.of_validation(self._study), self._study.task("validation")
+        room, task = Classroom.of_validation(part), part.task("validation")
         twin = Student.fit(room.data, self._config)
         people = room.data.histories
         people = people.take(np.flatnonzero(people.counts > 0))
-        size = self._study.settings.ranking.candidates
+        size = part.settings.ranking.candidates
         found = self._retrieval.fit(room.data.histories).top(people, size, candidates=room.among)
         lists = TeacherLists(people, found.columns, found.scores, room.among)
-        return self._ndcg(twin, task), self._ndcg(self.taught(twin, lists, "Proving it on validation"), task)
+        relevant = part.relevant(task)
 
-    def _ndcg(self, system: System, task: Task) -> Figures:
-        relevant = self._study.relevant(task)
-        found = system.top(task.histories, PLACES, candidates=task.candidates)
-        return ranking_metrics(find_hits(found.columns, relevant), np.diff(relevant.indptr), PLACES)["ndcg"]
+        def ndcg(system: Student) -> Figures:
+            listed = system.top(task.histories, PLACES, candidates=task.candidates).columns
+            return ranking_metrics(find_hits(listed, relevant), np.diff(relevant.indptr), PLACES)["ndcg"]
+
+        return ndcg(twin), ndcg(self._taught(twin, [lists], "Proving on validation that it helps"))
 
 
 def described(outcome: Outcome) -> dict[str, Any]:

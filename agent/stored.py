@@ -14,12 +14,13 @@ from retrieval.data.workspace import Workspace
 from retrieval.errors import InputError, ModelError, first_line
 from retrieval.versions import CURRENT, current_version, version_names
 
-KINDS = ("fusion", "encoder", "ranker", "student", "measured-student")
+MEASURED = "measured-student"  # made without the test part of a split, so it never serves
+KINDS = ("fusion", "encoder", "ranker", "student", MEASURED)
 
 
 @dataclass(frozen=True)
 class Stored:
-    """One version of an artefact. live: whether it is the current one of its kind. size: bytes on disk."""
+    """One version of an artefact. live: whether it is the one of its kind that serves. size: bytes on disk."""
 
     kind: str
     version: str
@@ -41,7 +42,7 @@ def stored_models(workspace: Workspace) -> list[Stored]:
 
 def _stored(models: Path) -> Iterator[Stored]:
     for kind in KINDS:
-        live = current_version(models / kind)
+        live = None if kind == MEASURED else current_version(models / kind)
         if kind == "ranker" and PACKAGED_RANKER.is_dir():
             yield _described(kind, PACKAGED, PACKAGED_RANKER, live=live is None)
         for version in version_names(models / kind):
@@ -91,7 +92,7 @@ _SAYS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "encoder": _encoder,
     "ranker": _ranker,
     "student": _student,
-    "measured-student": _student,
+    MEASURED: _student,
 }
 
 
@@ -99,9 +100,14 @@ def use_model(workspace: Workspace, version: str) -> Stored:
     """Let a version serve.
 
     Raises:
-        InputError: there is none of this name.
+        InputError: there is none of this name, or it is for measuring.
     """
     found = _named(workspace, version)
+    if found.kind == MEASURED:
+        raise InputError(
+            f"the {found.kind} {found.version} has not learnt from all events: whyrec evaluate measures it, and it "
+            "never serves; make one that does with: whyrec distill"
+        )
     current = workspace.root / "models" / found.kind / CURRENT
     if found.version == PACKAGED:
         current.unlink(missing_ok=True)

@@ -20,7 +20,7 @@ from agent.tuned_ranker import UNPROVEN, TunedRanker, ranker_of_split
 from agent.tuned_study import open_study
 from retrieval.cf.scorer import System, TrainingData
 from retrieval.data.histories import Histories
-from retrieval.data.labels import Label, history_hash
+from retrieval.data.labels import Label
 from retrieval.data.workspace import Workspace
 from retrieval.ranking import Floats
 
@@ -113,12 +113,6 @@ class Teacher:
         found = [bool(self._gate.alphas(np.array([False, True]), count).any()) for count in self.histories.counts]
         return np.array(found, dtype=np.bool_)
 
-    def hashes(self, rows: Sequence[int]) -> list[str]:
-        """`history_hash` of these people."""
-        values = self.histories.values
-        parts = [slice(*values.indptr[row : row + 2]) for row in rows]
-        return [history_hash([self._ids[c] for c in values.indices[p]], values.data[p].tolist()) for p in parts]
-
     def label(self, rows: Sequence[int], known: Known, *, ask: bool) -> Iterator[list[Label]]:
         """The list of each of these people, at most ``candidates`` of the settings; ``ask`` the language model or not.
 
@@ -133,7 +127,8 @@ class Teacher:
 
     def _found(self, rows: NDArray[np.int64], known: Known) -> list["_List"]:
         """What the scorers find for these people."""
-        people, hashes = self.histories.take(rows), self.hashes(rows.tolist())
+        people = self.histories.take(rows)
+        hashes = people.hashes()
         size = self.study.settings.ranking.candidates
         found = self._system.top(people, size, candidates=self.room.among)
         liked = people.positives(self.study.settings.events.liked_from)

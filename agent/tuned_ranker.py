@@ -82,7 +82,7 @@ class TunedRanker:
 
     def was_proven_in(self, workspace: Workspace) -> bool:
         """Whether the gate was fitted on this workspace's events: what helps with films may harm with books."""
-        own = self.folder.is_relative_to(workspace.root.resolve()) or self.folder.is_relative_to(workspace.root)
+        own = self.folder.resolve().is_relative_to(workspace.root.resolve())
         return own or any(one.items == workspace.catalog.fingerprint for one in self.learnt_from)
 
 

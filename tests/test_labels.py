@@ -2,7 +2,8 @@
 
 import pytest
 
-from retrieval.data.labels import Label, LabelStore, history_hash
+from retrieval.data.histories import history_hash
+from retrieval.data.labels import Label, LabelStore
 from retrieval.errors import InputError
 
 

@@ -11,9 +11,12 @@ import polars as pl
 import pytest
 from evaluation_world import EACH, TOPICS
 from ranker_world import environment, indexed_world, opened, tune_ranker, whyrec
+from scipy.sparse import csr_array
 
 from agent import distillation, labelling
 from agent.stored_student import MEASURED, STUDENT, current_student
+from retrieval.cf.scorer import TrainingData
+from retrieval.data.histories import Histories
 from retrieval.data.labels import LABELS, LabelStore
 from retrieval.data.workspace import Workspace
 from retrieval.errors import ModelError
@@ -136,7 +139,9 @@ def test_a_student_is_taught_measured_and_listed(root, folders):
     assert row["with LM"] == 40
     assert not (root / STUDENT).exists()  # what was made to be measured does not serve
     listed = json.loads(whyrec("models", "-f", "json", "-w", root).stdout)
-    assert [one["kind"] for one in listed if "student" in one["kind"]] == ["measured-student"]
+    own = [one for one in listed if "student" in one["kind"]]
+    assert [(one["kind"], one["live"]) for one in own] == [("measured-student", False)]
+    assert "it never serves" in said_by(whyrec("models", "use", own[0]["version"], "-w", root))
     words = ("evaluate", *ON_SPLIT, "--systems", "fused,ranked,twin,student", "--format", "json")
     measured = whyrec(*words, "-w", root, **environment(folders))
     assert measured.exit_code == 0, measured.output
@@ -280,3 +285,29 @@ def test_a_damaged_student_is_named(served, tmp_path):
     (folder / "config.json").write_text(json.dumps(config | {"format_version": 99}))
     with pytest.raises(ModelError, match="newer whyrec"):
         current_student(root / STUDENT)
+
+
+def test_the_model_is_learnt_from_after_the_scorers_and_from_its_own_lists_alone():
+    items, users = ("a", "b", "c", "d"), ("ann", "bob", "eve")
+    values = csr_array(np.array([[5, 0, 0, 0], [0, 4, 0, 0], [0, 0, 3, 0]], dtype=np.float32))
+    histories = Histories(users, items, values)
+    room = distillation.Classroom(TrainingData(histories), None, "")
+    rows = [
+        ("ann", "b", 2.0, None, 2.0),
+        ("ann", "c", 1.0, 0.5, 1.0),  # judged in part: as the scorers say
+        ("bob", "c", 1.0, 3.0, 9.0),
+        ("bob", "d", 2.0, 1.0, 8.0),
+        ("eve", "a", 1.0, 1.0, 1.0),
+    ]
+    known = dict(zip(users, histories.hashes(), strict=True)) | {"eve": "another"}
+    schema = ["user_id", "item_id", "retrieved", "ranked", "score"]
+    labels = pl.DataFrame(rows, schema, orient="row").with_columns(history=pl.col("user_id").replace_strict(known))
+    kept, changed = distillation.up_to_date(labels, room)
+    assert (kept["user_id"].unique().sort().to_list(), changed) == (["ann", "bob"], 1)
+    scorers, model = distillation.lessons(kept, room)
+    assert scorers.histories.users == ("ann", "bob")
+    assert (scorers.columns.tolist(), scorers.scores.tolist()) == ([[1, 2], [2, 3]], [[2, 1], [1, 2]])
+    assert model.histories.users == ("bob",)
+    assert (model.columns.tolist(), model.scores.tolist()) == ([[2, 3]], [[9, 8]])
+    without = kept.with_columns(ranked=pl.lit(None, pl.Float32))
+    assert len(distillation.lessons(without, room)) == 1

@@ -1,5 +1,6 @@
 """Histories of many users at once, as a sparse matrix: what scorers read."""
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -81,6 +82,12 @@ class Histories:
         """(n,) the number of items of each history."""
         return np.asarray(np.diff(self.values.indptr), dtype=np.int64)
 
+    def hashes(self) -> list[str]:
+        """(n,) `history_hash` of each user."""
+        rows = [slice(*self.values.indptr[row : row + 2]) for row in range(len(self))]
+        columns, values = self.values.indices, self.values.data
+        return [history_hash([self.items[column] for column in columns[p]], values[p].tolist()) for p in rows]
+
     def positives(self, from_value: float | None) -> csr_array:
         """(n, m) float32: 1 where an event speaks for the item, by `preferred`; None: every event does."""
         if from_value is None:
@@ -104,6 +111,12 @@ class Histories:
         place[drawn] = np.arange(len(liked)) - np.repeat(self.values.indptr[:-1], self.counts)
         named = where(self.values, liked & (place < most))
         return Histories(self.users, self.items, named * np.float32(from_value))
+
+
+def history_hash(items: Sequence[str], values: Sequence[float]) -> str:
+    """16 hexadecimal digits of what is known of a user, in whatever order."""
+    text = "\n".join(f"{item}\t{value:g}" for item, value in sorted(zip(items, values, strict=True)))
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
 def latest_events(events: pl.DataFrame) -> pl.DataFrame:

@@ -1,6 +1,5 @@
 """Soft labels: what a teacher says of lists of items, as Parquet parts that any interruption leaves whole."""
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +27,8 @@ LIST = ("teacher", "user_id", "history")  # what a list is known by
 class Label:
     """One item of one list. score: the teacher's, by which it orders; retrieved, ranked: what it is put together from.
 
-    history: `history_hash` of what was known of the user. ranked: the language model's, None where it was not asked.
+    history: `retrieval.data.histories.history_hash` of what was known of the user. ranked: the language model's, None
+    where it was not asked.
     """
 
     teacher: str
@@ -88,9 +88,3 @@ class LabelStore:
 
     def _parts(self) -> list[Path]:
         return sorted(self._folder.glob("part-*.parquet"))
-
-
-def history_hash(items: Sequence[str], values: Sequence[float]) -> str:
-    """16 hexadecimal digits of what is known of a user, in whatever order."""
-    text = "\n".join(f"{item}\t{value:g}" for item, value in sorted(zip(items, values, strict=True)))
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
