@@ -1,24 +1,25 @@
-"""What a student learns from its teacher, and from whom: the committed reports `<data>-student-cold-items.json`.
+"""What the language model adds to the scorers, and how much of it a student learns: `<data>-student-cold-items.json`.
 
-    python -m benchmarks.student --data movielens-small
-    python -m benchmarks.student --data amazon-games --games FOLDER --lists 500
+    python -m benchmarks.student --data movielens-small --seeds 2
+    python -m benchmarks.student --data amazon-games --games FOLDER --lists 800
 
 Cold items, where what is known of a person in the test is what the labels were made of: so the teacher's lists are in
-the labels, and the language model is asked once. A ranker is tuned on the split if there is none yet
-(`benchmarks.ranker` does the same), `whyrec label` asks it about as many people as --lists says. Then for each budget
-the language model's part in the labels of a share of them is used and that of all others is left out, as if it had not
-been asked. Three seeds of students; users are those whose lists the language model was asked for.
+the labels, and the language model is asked once. Each seed is a split of its own. A ranker is tuned on it if there is
+none yet (`benchmarks.ranker` does the same), and `whyrec label` asks it about as many people as --lists says. Then for
+each budget the language model's part in the labels of a share of them is used and that of all others is left out, as if
+it had not been asked. Three seeds of students; users are those whose lists the language model was asked for.
 
-teacher: the labels themselves. scorers: what the model was given. twin: the student before it is taught. student:
-taught with the model's part in the labels of half of the people (`labelled=yes`, the others `labelled=no`). Controls,
-taught by lists of the same people: by-scorers, without the model; by-text-ease, by the scorer that the tables begin
-with; shuffled, with what the model said of each list's items dealt to them anew. Ablations, as the student but for one
-setting. `labels=5%` and so on: of the student with other budgets.
+teacher: the labels themselves. scorers: what the model was given. cosine, soft-knn, tower, text-ease: scorers alone,
+with their parameters from validation. twin: the student before it is taught. student: taught with the model's part in
+the labels of half of the people (`labelled=yes`, the others `labelled=no`). Controls, taught by lists of the same
+people: by-scorers, without the model; by-text-ease, by the scorer that the tables begin with; shuffled, with what the
+model said of each list's items dealt to them anew. at-once: one lesson instead of two. Ablations, as the student but
+for one setting. `labels=5%` and so on: of the student with other budgets.
 """
 
 import argparse
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,7 @@ from matplotlib import pyplot
 
 from agent.cli.console import Steps, say
 from agent.cli.options import open_workspace
-from agent.distillation import student_config, teacher_lists
+from agent.distillation import lessons, student_config, teacher_lists
 from agent.evaluation.measure import Key, Measured, Surroundings, measure
 from agent.evaluation.output import as_text, machine, versions
 from agent.evaluation.report import PRIMARY, Rows, comparisons, pooled
@@ -36,14 +37,13 @@ from agent.evaluation.study import Question, Study
 from agent.evaluation.tuning import tuned
 from agent.gate import put_together
 from agent.models import Models
-from agent.ranking_lists import Retrieval, find_retrieval
+from agent.ranking_lists import find_retrieval
 from agent.teacher import Teacher, find_teacher
 from benchmarks.quality import DEMOS, GAMES, workspace
 from benchmarks.quality import whyrec as run
 from benchmarks.ranker import is_tuned
 from benchmarks.reporting import RESULTS
-from finetune.distill import Distillation, distil
-from retrieval.cf.fused import SINGLE, Fusion
+from finetune.distill import Distillation, TeacherLists, distil
 from retrieval.cf.scorer import System
 from retrieval.cf.student import Student
 from retrieval.data.histories import Histories
@@ -51,7 +51,9 @@ from retrieval.data.labels import LABELS, LabelStore
 from retrieval.ranking import Floats, Top
 from retrieval.text.text_ease import TextEase
 
-SPLIT, SEED, SEEDS, TRIALS = "cold-items", 0, 3, 8
+SPLIT, STUDENTS = "cold-items", 3
+ALONE = ("cosine", "soft-knn", "tower", TextEase.name)  # scorers that are measured beside the students
+TRIALS = {GAMES: 4}  # of the search for a scorer's parameters; eight elsewhere
 BUDGETS = (0.01, 0.02, 0.05, 0.1, 0.2, 1.0)  # shares of the people whose lists were labelled, beside none and half
 HALF = 0.5
 DEFAULT = Distillation()
@@ -93,6 +95,7 @@ class Bench:
     teacher: Teacher
     twin: Student
     labels: pl.DataFrame
+    _first: dict[Distillation, Student] = field(default_factory=dict)
 
     @property
     def asked(self) -> pl.Series:
@@ -101,15 +104,29 @@ class Bench:
 
     def with_budget(self, share: float) -> pl.DataFrame:
         """The labels in which the language model has a say for so many of those it was asked about."""
-        drawn = np.random.default_rng(SEED).permutation(len(self.asked))[: round(share * len(self.asked))]
+        drawn = np.random.default_rng(self.study.seed).permutation(len(self.asked))[: round(share * len(self.asked))]
         kept = pl.col("user_id").is_in(self.asked.gather(drawn).implode())
         score = pl.when(kept).then("score").otherwise("retrieved")
         return self.labels.with_columns(score=score, ranked=pl.when(kept).then("ranked"))
 
     def taught(self, labels: pl.DataFrame, how: Distillation = DEFAULT) -> list[Student]:
-        """The twin, taught by these, with each seed."""
-        lists, _ = teacher_lists(labels, self.teacher.room)
-        return [distil(self.twin, lists, replace(how, seed=seed)) for seed in range(SEEDS)]
+        """The twin after the lessons of these labels, with each seed."""
+        first, *further = lessons(labels, self.teacher.room)
+        students = [self._after_scorers(first, replace(how, seed=seed)) for seed in range(STUDENTS)]
+        for lesson in further:
+            students = [distil(one, lesson, replace(how, seed=seed)) for seed, one in enumerate(students)]
+        return students
+
+    def taught_at_once(self, labels: pl.DataFrame) -> list[Student]:
+        """The twin after one lesson of all lists."""
+        lists = teacher_lists(labels, self.teacher.room, "score")
+        return [distil(self.twin, lists, replace(DEFAULT, seed=seed)) for seed in range(STUDENTS)]
+
+    def _after_scorers(self, lists: TeacherLists, how: Distillation) -> Student:
+        """After the lesson of the scorers, which is the same for all budgets."""
+        if how not in self._first:
+            self._first[how] = distil(self.twin, lists, how)
+        return self._first[how]
 
     def surroundings(self, labels: pl.DataFrame) -> Surroundings:
         """Users whose lists the model was asked for, in two groups: by whether these labels have its part."""
@@ -121,9 +138,9 @@ class Bench:
         return Surroundings(task, relevant, liked, item_strata(task), people, None, None)
 
 
-def dealt_anew(labels: pl.DataFrame) -> pl.DataFrame:
+def dealt_anew(labels: pl.DataFrame, seed: int) -> pl.DataFrame:
     """What the language model said of the items of each list, dealt to them by chance."""
-    rng = np.random.default_rng(SEED)
+    rng = np.random.default_rng(seed)
     parts = []
     for _, one in labels.group_by(["user_id"], maintain_order=True):
         if one["ranked"].null_count() == 0:
@@ -141,61 +158,75 @@ def weights(before: Floats, said: Floats, score: Floats) -> Floats:
     return min(grid, key=lambda alphas: float(np.abs(put_together(before, said, alphas) - score).max()))
 
 
-def prepared(root: Path, lists: int) -> Bench:
+def prepared(root: Path, seed: int, trials: int, lists: int) -> Bench:
     """Tune, label and make the twin."""
-    split = ("--split", SPLIT, "--trials", TRIALS, "--seed", SEED, "-w", root)
-    if not is_tuned(root, SPLIT, SEED):
+    split = ("--split", SPLIT, "--trials", trials, "--seed", seed, "-w", root)
+    if not is_tuned(root, SPLIT, seed):
         run("finetune", "ranker", *split, "--lists", 1_000, "--start-from", "none", settings={})
     run("label", *split, "--lists", lists, settings={})
     opened = open_workspace(root)
-    study = Study(opened.workspace, opened.settings, Models(opened.settings, say), Question(SPLIT), SEED)
+    study = Study(opened.workspace, opened.settings, Models(opened.settings, say), Question(SPLIT), seed)
     with Steps() as watch:
-        retrieval = find_retrieval(study, TRIALS, watch)
+        retrieval = find_retrieval(study, trials, watch)
         teacher, why = find_teacher(study, retrieval, measured=True)
         if why:
             raise SystemExit(f"the language model has no say: {why}")
-        twin = Student.fit(teacher.room.data, student_config(study, TRIALS, watch))
+        twin = Student.fit(teacher.room.data, student_config(study, trials, watch))
     return Bench(study, teacher, twin, LabelStore(root / LABELS).of(teacher.fingerprint))
 
 
-def by_text_ease(bench: Bench) -> pl.DataFrame:
+def by_text_ease(bench: Bench, text_ease: System) -> pl.DataFrame:
     """Lists of the same people by the one scorer that the tables begin with."""
-    people = bench.teacher.histories
-    alone, name = Fusion(SINGLE, (TextEase.name,), (1.0,)), TextEase.name
-    retrieval = Retrieval(bench.study, alone, [tuned(bench.study, name, TRIALS)])
-    size = bench.study.settings.ranking.candidates
-    found = retrieval.fit(people).top(people, size, candidates=bench.teacher.room.among)
-    hashes = bench.teacher.hashes(range(len(people)))
+    people, room = bench.teacher.histories, bench.teacher.room
+    found = text_ease.top(people, bench.study.settings.ranking.candidates, candidates=room.among)
     rows = [
-        (user, known, people.items[column], float(score))
-        for user, known, columns, scores in zip(people.users, hashes, found.columns, found.scores, strict=True)
+        (user, people.items[column], float(score))
+        for user, columns, scores in zip(people.users, found.columns, found.scores, strict=True)
         for column, score in zip(columns, scores, strict=True)
         if column >= 0
     ]
-    return pl.DataFrame(rows, schema=["user_id", "history", "item_id", "score"], orient="row")
+    return pl.DataFrame(rows, schema=["user_id", "item_id", "score"], orient="row")
 
 
-def systems(bench: Bench) -> Iterator[tuple[str, Sequence[System]]]:
-    """Each with one version for each seed, or with one for all."""
+def systems(bench: Bench, trials: int) -> Iterator[tuple[str, Sequence[System]]]:
+    """Each with one version for each seed of students, or with one for all."""
     half = bench.with_budget(HALF)
     yield "teacher", [Listed("teacher", bench.labels, "score")]
     yield "scorers", [Listed("scorers", bench.labels, "retrieved")]
+    alone = {name: tuned(bench.study, name, trials).fit(bench.study, "test") for name in ALONE}
+    yield from ((name, [one]) for name, one in alone.items())
     yield "twin", [bench.twin]
-    lists = {
-        "student": half,
-        "by-scorers": bench.with_budget(0),
-        "by-text-ease": by_text_ease(bench),
-        "shuffled": dealt_anew(half),
-    }
-    for name, labels in lists.items():
-        yield name, bench.taught(labels)
+    yield "student", bench.taught(half)
+    yield "by-scorers", bench.taught(half.with_columns(score="retrieved"))
+    yield "by-text-ease", bench.taught_at_once(by_text_ease(bench, alone[TextEase.name]))
+    yield "shuffled", bench.taught(dealt_anew(half, bench.study.seed))
+    yield "at-once", bench.taught_at_once(half)
     for name, how in ABLATIONS.items():
         yield name, bench.taught(half, how)
 
 
-def measured(name: str, versions_: Sequence[System], around: Surroundings) -> list[Measured]:
-    """One system with the figures of each seed."""
-    return [replace(measure(one, around, seed, None), system=name, seed=seed) for seed, one in enumerate(versions_)]
+def measured(name: str, versions_: Sequence[System], around: Surroundings, seed: int) -> Measured:
+    """One system on one split, as the mean of its versions."""
+    runs = [measure(one, around, version, None) for version, one in enumerate(versions_)]
+    return replace(pooled(runs), system=name, seed=seed)
+
+
+def of_split(bench: Bench, trials: int) -> tuple[dict[str, Measured], dict[float, Measured]]:
+    """Every system on one split, and the student by its share of labels."""
+    seed, around = bench.study.seed, bench.surroundings(bench.with_budget(HALF))
+    found = {}
+    for name, versions_ in systems(bench, trials):
+        found[name] = measured(name, versions_, around, seed)
+        say(f"{name} {np.nanmean(found[name].by_user[PRIMARY]):.4f}")
+    none = bench.taught(bench.with_budget(0))
+    curve = {0.0: measured("student", none, around, seed), HALF: found["student"]}
+    for share in BUDGETS:
+        curve[share] = measured("student", bench.taught(bench.with_budget(share)), around, seed)
+    curve = dict(sorted(curve.items()))
+    for share, one in curve.items():
+        say(f"{share:.0%} {np.nanmean(one.by_user[PRIMARY]):.4f}")
+        found["student"].by_user[Key(f"labels={share:.0%}", *PRIMARY[1:])] = one.by_user[PRIMARY]
+    return found, curve
 
 
 def plot(curve: dict[int, float], flat: dict[str, float], path: Path) -> None:
@@ -220,40 +251,35 @@ def main() -> None:
     parser.add_argument("--lists", type=int, default=1_000, help="how many the language model is asked for")
     parser.add_argument("--games", type=Path, help="folder of Amazon Games with items.parquet and interactions.parquet")
     parser.add_argument("--work", type=Path, default=Path(".bench"), help="where workspaces are kept")
+    parser.add_argument("--seeds", type=int, default=1, help="how many splits")
     asked = parser.parse_args()
-    bench = prepared(workspace(asked.data, asked.work, asked.games, {}), asked.lists)
-    around = bench.surroundings(bench.with_budget(HALF))
-    runs: dict[str, list[Measured]] = {}
-    for name, each in systems(bench):
-        runs[name] = measured(name, each, around)
-        print(name, round(float(np.nanmean(pooled(runs[name]).by_user[PRIMARY])), 4), flush=True)
-    curve = {0.0: pooled(runs["by-scorers"]), HALF: pooled(runs["student"])}
-    for share in BUDGETS:
-        curve[share] = pooled(measured("student", bench.taught(bench.with_budget(share)), around))
-    curve = dict(sorted(curve.items()))
-    for share in curve:
-        overall = {Key(f"labels={share:.0%}", *key[1:]): v for key, v in curve[share].by_user.items() if key == PRIMARY}
-        for one in runs["student"]:
-            one.by_user.update(overall)
-        print(f"{share:.0%}", round(float(np.nanmean(curve[share].by_user[PRIMARY])), 4), flush=True)
-    rows = [row for found in runs.values() for row in Rows(asked.data, SPLIT).of(found)]
-    whole = {name: pooled(found) for name, found in runs.items()}
+    root, trials = workspace(asked.data, asked.work, asked.games, {}), TRIALS.get(asked.data, 8)
+    benches = [prepared(root, seed, trials, asked.lists) for seed in range(asked.seeds)]
+    found, curves = zip(*(of_split(bench, trials) for bench in benches), strict=True)
+    runs = {name: [one[name] for one in found] for name in found[0]}
+    whole = {name: pooled(each) for name, each in runs.items()}
+    rows = [row for each in runs.values() for row in Rows(asked.data, SPLIT).of(each)]
     name = f"{asked.data}-student-{SPLIT}"
     meta = {
-        "command": f"python -m benchmarks.student --data {asked.data} --lists {asked.lists}",
-        "split": {"name": SPLIT, "seed": SEED, "fingerprint": bench.study.split.fingerprint},
-        "student_seeds": SEEDS,
-        "trials": TRIALS,
-        "lists": len(bench.asked),
-        "distillation": asdict(Distillation()),
-        "teacher": bench.teacher.fingerprint,
+        "command": f"python -m benchmarks.student --data {asked.data} --lists {asked.lists} --seeds {asked.seeds}",
+        "split": {"name": SPLIT, "fingerprint": {one.study.seed: one.study.split.fingerprint for one in benches}},
+        "student_seeds": STUDENTS,
+        "trials": trials,
+        "lists": {one.study.seed: len(one.asked) for one in benches},
+        "distillation": asdict(DEFAULT),
+        "teacher": {one.study.seed: one.teacher.fingerprint for one in benches},
         "versions": versions(),
         "machine": machine(),
     }
-    report = {"meta": meta, "rows": [asdict(row) for row in rows], "comparisons": comparisons(whole, "student")}
+    against = [one for system in ("student", "teacher") for one in comparisons(whole, system)]
+    report = {"meta": meta, "rows": [asdict(row) for row in rows], "comparisons": against}
     (RESULTS / f"{name}.json").write_text(as_text(report), encoding="utf-8")
     flat = {one: float(np.nanmean(whole[one].by_user[PRIMARY])) for one in ("teacher", "scorers", "twin")}
-    means = {round(share * len(bench.asked)): float(np.nanmean(one.by_user[PRIMARY])) for share, one in curve.items()}
+    lists = np.mean([len(bench.asked) for bench in benches])
+    means = {
+        round(share * lists): float(np.nanmean(pooled([curve[share] for curve in curves]).by_user[PRIMARY]))
+        for share in curves[0]
+    }
     plot(means, flat, RESULTS / f"{name}.svg")
 
 
