@@ -161,12 +161,12 @@ class Distiller:
         return student
 
     def _validated(self) -> tuple[Figures, Figures]:
-        """NDCG@10 of validation users, of every draw of items, by a twin and by one that the scorers have taught."""
-        figures = [self._proof(part) for part in self._study.validations]
-        before, after = (np.concatenate(each) for each in zip(*figures, strict=True))
-        return before, after
+        """NDCG@10 of validation users by a twin and by one that the scorers have taught, over all draws of items."""
+        found = pl.concat([self._proof(part) for part in self._study.validations]).fill_nan(None)
+        means = found.group_by("user", maintain_order=True).mean().drop_nulls()
+        return means["before"].to_numpy(), means["after"].to_numpy()
 
-    def _proof(self, part: Study) -> tuple[Figures, Figures]:
+    def _proof(self, part: Study) -> pl.DataFrame:
         from finetune.distill import TeacherLists
 
         room, task = Classroom.of_validation(part), part.task("validation")
@@ -182,7 +182,8 @@ class Distiller:
             listed = system.top(task.histories, PLACES, candidates=task.candidates).columns
             return ranking_metrics(find_hits(listed, relevant), np.diff(relevant.indptr), PLACES)["ndcg"]
 
-        return ndcg(twin), ndcg(self._taught(twin, [lists], "Proving on validation that it helps"))
+        taught = self._taught(twin, [lists], "Proving on validation that it helps")
+        return pl.DataFrame({"user": task.histories.users, "before": ndcg(twin), "after": ndcg(taught)})
 
 
 def described(outcome: Outcome) -> dict[str, Any]:
