@@ -1,7 +1,7 @@
 """`whyrec distill`: teach a student from labels, and let it serve where validation proves that teaching helps."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,10 +12,10 @@ from agent.evaluation.output import versions
 from agent.evaluation.study import Study
 from agent.evaluation.tuning import PLACES, tuned
 from agent.evaluation.watch import Watch
+from agent.labelling import OTHERS
 from agent.ranking_lists import Retrieval
 from agent.stored_student import save_student
 from agent.teacher import Classroom, Teacher
-from retrieval.cf.ease import Ease
 from retrieval.cf.student import Student, StudentConfig
 from retrieval.data.labels import LabelStore
 from retrieval.metrics import Figures, find_hits, ranking_metrics
@@ -26,31 +26,46 @@ if TYPE_CHECKING:
     from finetune.distill import Distillation, TeacherLists
 
 PERSON = ["user_id", "history"]  # whose list a label belongs to
+OWN = (100.0, 300.0, 1_000.0, 3_000.0)  # what λ of the student's EASE is chosen among
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What validation says of teaching. config: the tables that are best to begin with.
+
+    twin, student: NDCG@10 before and after it was taught; low: the lower end of the gain's 95 % interval.
+    """
+
+    config: StudentConfig
+    twin: float
+    student: float
+    low: float
+
+    @property
+    def proven(self) -> bool:
+        """Whether teaching helps; where it does not, the twin serves."""
+        return self.low > 0
+
+    @property
+    def figures(self) -> dict[str, float]:
+        """Without the tables."""
+        return {"twin": self.twin, "student": self.student, "low": self.low}
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """twin, student: NDCG@10 on validation before and after it was taught; low: the lower end of the gain's interval.
-
-    proven: whether it is above 0; where it is not, the twin serves. lists: learnt from; asked: how many of them a
-    language model had a say in.
-    """
+    """version: its name. lists: learnt from; asked: how many of them a language model had a say in."""
 
     version: str
-    twin: float
-    student: float
-    low: float
-    proven: bool
+    proof: Proof
     lists: int
     asked: int
 
 
 def student_config(study: Study, trials: int, watch: Watch) -> StudentConfig:
-    """The parameters that were best on validation for the scorers that the tables begin with."""
-    watch.start("Tuning what the student begins with", 2 * trials)
-    text = tuned(study, TextEase.name, trials, watch.advance).parameters
-    own = tuned(study, Ease.name, trials, watch.advance).parameters["strength"]
-    return StudentConfig(**text, own=own)
+    """What is best on validation for the scorer of texts that the tables begin with."""
+    watch.start("Tuning what the student begins with", trials)
+    return StudentConfig(**tuned(study, TextEase.name, trials, watch.advance).parameters)
 
 
 def up_to_date(labels: pl.DataFrame, room: Classroom) -> tuple[pl.DataFrame, int]:
@@ -122,12 +137,10 @@ class Distiller:
         if changed:
             self._watch.note(f"{changed:,} lists are of histories that have changed since, and are left out")
         learnt, asked = (one["user_id"].n_unique() for one in (labels, with_model(labels)))
-        twin = Student.fit(room.data, self._config)
-        student = self._taught(twin, lessons(labels, room), "Teaching the student")
-        before, after = self._validated()
-        gain = compare(after, [before], self._study.seed)[0]
-        figures = {"twin": float(np.nanmean(before)), "student": float(np.nanmean(after)), "low": gain.low}
-        proven = gain.low > 0
+        proof = self.proof()
+        twin = Student.fit(room.data, proof.config)
+        student = self._taught(twin, lessons(labels, room))
+        validation = {"split": self._study.name, "seed": self._study.seed, **proof.figures, "proven": proof.proven}
         made = {
             "command": command,
             "catalog": self._study.workspace.catalog_fingerprint,
@@ -136,18 +149,35 @@ class Distiller:
             "split": room.split,
             "teacher": self._teacher.fingerprint,
             "lists": {"learnt from": learnt, "asked": asked},
-            "validation": {"split": self._study.name, "seed": self._study.seed, **figures, "proven": proven},
+            "validation": validation,
             "how": asdict(self._how),
             "versions": versions(),
         }
-        version = save_student(folder, student if proven else twin, made)
-        return Outcome(version, **figures, proven=proven, lists=learnt, asked=asked)
+        version = save_student(folder, student if proof.proven else twin, made)
+        return Outcome(version, proof, learnt, asked)
 
-    def _taught(self, student: Student, lists: Sequence["TeacherLists"], label: str) -> Student:
+    def proof(self) -> Proof:
+        """Whether it helps validation users to teach the student by the scorers' lists, over all draws of items.
+
+        Where items with events are ranked, λ of their EASE is chosen first, on one half of the users; the other judges.
+
+        Raises:
+            SplitError: nobody is left to validate on.
+        """
+        every = [self._config] if self._study.name == "cold-items" else [replace(self._config, own=o) for o in OWN]
+        figures = {config: self._validated(config) for config in every}
+        users = len(figures[every[0]][0])
+        halves = np.random.default_rng(self._study.seed).permutation(users) % 2 == 0
+        best = max(every, key=lambda config: float(figures[config][1][halves].mean()))
+        before, after = figures[best] if min(len(every), users) == 1 else (one[~halves] for one in figures[best])
+        gain = compare(after, [before], self._study.seed)[0]
+        return Proof(best, float(before.mean()), float(after.mean()), gain.low)
+
+    def _taught(self, student: Student, lists: Sequence["TeacherLists"]) -> Student:
         """The student after these lessons."""
         from finetune.distill import distil
 
-        self._watch.start(label, len(lists) * self._how.epochs)
+        self._watch.start("Teaching the student", len(lists) * self._how.epochs)
         for lesson in lists:
             losses: list[Mapping[str, float]] = []
 
@@ -160,38 +190,47 @@ class Distiller:
             self._watch.note(f"{len(lesson.histories):,} lists: loss {said}")
         return student
 
-    def _validated(self) -> tuple[Figures, Figures]:
-        """NDCG@10 of validation users by a twin and by one that the scorers have taught, over all draws of items."""
-        found = pl.concat([self._proof(part) for part in self._study.validations]).fill_nan(None)
-        means = found.group_by("user", maintain_order=True).mean().drop_nulls()
+    def _validated(self, config: StudentConfig) -> tuple[Figures, Figures]:
+        """NDCG@10 of each user by the twin and by the student; who is in several draws has the mean of them."""
+        found = pl.concat([self._on(part, config) for part in self._study.validations]).fill_nan(None).drop_nulls()
+        means = found.group_by("user", maintain_order=True).mean()
         return means["before"].to_numpy(), means["after"].to_numpy()
 
-    def _proof(self, part: Study) -> pl.DataFrame:
-        from finetune.distill import TeacherLists
+    def _on(self, part: Study, config: StudentConfig) -> pl.DataFrame:
+        from finetune.distill import distil
 
         room, task = Classroom.of_validation(part), part.task("validation")
-        twin = Student.fit(room.data, self._config)
-        people = room.data.histories
-        people = people.take(np.flatnonzero(people.counts > 0))
-        size = part.settings.ranking.candidates
-        found = self._retrieval.fit(room.data.histories).top(people, size, candidates=room.among)
-        lists = TeacherLists(people, found.columns, found.scores, room.among)
         relevant = part.relevant(task)
+        twin = Student.fit(room.data, config)
 
         def ndcg(system: Student) -> Figures:
             listed = system.top(task.histories, PLACES, candidates=task.candidates).columns
             return ranking_metrics(find_hits(listed, relevant), np.diff(relevant.indptr), PLACES)["ndcg"]
 
-        taught = self._taught(twin, [lists], "Proving on validation that it helps")
+        self._watch.start("Proving on validation that it helps", self._how.epochs)
+        lists = scorers_lists(self._retrieval, room, part)
+        taught = distil(twin, lists, self._how, lambda _: self._watch.advance())
         return pl.DataFrame({"user": task.histories.users, "before": ndcg(twin), "after": ndcg(taught)})
+
+
+def scorers_lists(retrieval: Retrieval, room: Classroom, study: Study) -> "TeacherLists":
+    """What `whyrec label` lists without a language model: of as many people as it asks the scorers for."""
+    from finetune.distill import TeacherLists
+
+    people = room.data.histories
+    drawn = np.random.default_rng(study.seed).permutation(np.flatnonzero(people.counts > 0))[:OTHERS]
+    people = people.take(np.sort(drawn))
+    size = study.settings.ranking.candidates
+    found = retrieval.fit(room.data.histories).top(people, size, candidates=room.among)
+    return TeacherLists(people, found.columns, found.scores, room.among)
 
 
 def described(outcome: Outcome) -> dict[str, Any]:
     """The outcome as a row."""
-    figures = {name: round(getattr(outcome, name), 4) for name in ("twin", "student", "low")}
+    figures = {name: round(value, 4) for name, value in outcome.proof.figures.items()}
     return {
         "lists": outcome.lists,
         "with LM": outcome.asked,
         **figures,
-        "serves": "student" if outcome.proven else "twin",
+        "serves": "student" if outcome.proof.proven else "twin",
     }

@@ -18,7 +18,7 @@ import numpy as np
 
 from agent.cli.console import Steps, say
 from agent.cli.options import open_workspace
-from agent.distillation import student_config
+from agent.distillation import Distiller, scorers_lists, student_config
 from agent.evaluation.measure import Measured, Surroundings
 from agent.evaluation.output import as_text, machine, versions
 from agent.evaluation.report import PRIMARY, Rows, comparisons, pooled
@@ -27,16 +27,15 @@ from agent.evaluation.study import Question, Study
 from agent.evaluation.tuning import tuned
 from agent.models import Models
 from agent.ranking_lists import find_retrieval
-from agent.teacher import Classroom
+from agent.teacher import Classroom, Teacher
 from benchmarks.quality import DEMOS, GAMES, workspace
 from benchmarks.reporting import RESULTS
 from benchmarks.student import ALONE, DEFAULT, STUDENTS, TRIALS, measured
-from finetune.distill import TeacherLists, distil
+from finetune.distill import distil
 from retrieval.cf.scorer import System
 from retrieval.cf.student import Student
 
 WARM = ("soft-knn", "popularity", "ease")
-TAUGHT = 5_000  # people whose lists are learnt from, at most: as many as `whyrec label` asks for
 
 
 def systems(study: Study, trials: int) -> Iterator[tuple[str, Sequence[System]]]:
@@ -44,18 +43,16 @@ def systems(study: Study, trials: int) -> Iterator[tuple[str, Sequence[System]]]
     room = Classroom.of_test(study)
     with Steps() as watch:
         retrieval = find_retrieval(study, trials, watch)
-        config = student_config(study, trials, watch)
+        scorers = Teacher(study, room, retrieval, None)
+        distiller = Distiller(scorers, retrieval, student_config(study, trials, watch), DEFAULT, watch)
+        config = distiller.proof().config
     teacher = retrieval.fit(room.data.histories)
     yield "teacher", [teacher]
     for name in ALONE if study.name == "cold-items" else WARM:
         yield name, [tuned(study, name, trials).fit(study, "test")]
     twin = Student.fit(room.data, config)
     yield "twin", [twin]
-    people = room.data.histories
-    drawn = np.random.default_rng(study.seed).permutation(np.flatnonzero(people.counts > 0))[:TAUGHT]
-    people = people.take(np.sort(drawn))
-    found = teacher.top(people, study.settings.ranking.candidates, candidates=room.among)
-    lists = TeacherLists(people, found.columns, found.scores, room.among)
+    lists = scorers_lists(retrieval, room, study)
     yield "student", [distil(twin, lists, replace(DEFAULT, seed=seed)) for seed in range(STUDENTS)]
 
 

@@ -172,7 +172,7 @@ def test_without_labels_there_is_nothing_to_learn(root, folders):
 def test_where_teaching_is_not_proven_the_twin_serves(root, folders, monkeypatch):
     label(root, folders, "--lists", "0")
     worse = np.array([0.5, 0.6, 0.4]), np.array([0.4, 0.5, 0.3])
-    monkeypatch.setattr(distillation.Distiller, "_validated", lambda _: worse)
+    monkeypatch.setattr(distillation.Distiller, "_validated", lambda *_: worse)
     result = whyrec("distill", *ON_SPLIT, "-w", root, **environment(folders))
     assert result.exit_code == 0, result.output
     assert "the untaught twin serves" in result.stderr.replace("\n", " ")

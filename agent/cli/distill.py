@@ -39,5 +39,5 @@ def distill(
         outcome = distiller.run(store, opened.workspace.root / kind, shlex.join(["whyrec", *sys.argv[1:]]))
     print_rows([described(outcome)], form)
     say(f"Kept as {kind}/{outcome.version}. NDCG@10 on validation; low: the gain is above it, 95 % sure")
-    if not outcome.proven:
+    if not outcome.proof.proven:
         note("teaching does not prove to help on validation; the untaught twin serves")
