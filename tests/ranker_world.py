@@ -46,6 +46,11 @@ def whyrec(*arguments, **variables):
     return CliRunner(env=variables).invoke(app, [str(one) for one in arguments])
 
 
+def said_by(result):
+    """Without the frame that usage errors have."""
+    return " ".join(result.stderr.replace("│", " ").split())
+
+
 def opened(root, alpha, **changes):
     """Give the current ranker a gate by hand."""
     folder = current_ranker(root / "models" / "ranker").folder

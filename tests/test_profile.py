@@ -46,6 +46,14 @@ def test_the_same_item_many_times_is_one_query():
     assert interest_in(np.repeat(unit_vectors(1), 30, axis=0)).queries.shape == (1, 8)
 
 
+def test_a_hundred_thousand_liked_items_are_still_a_few_queries():
+    vectors = unit_vectors(100_000)
+    interest = interest_in(vectors)
+    assert interest.queries.shape == (MAX_QUERIES, 8)
+    assert len(interest.anchors) == 100_000
+    assert np.isfinite(interest.score(unit_vectors(20, seed=1))).all()
+
+
 def test_no_item_is_no_interest():
     with pytest.raises(ValueError, match="at least one vector"):
         interest_in(unit_vectors(0))

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 from evaluation_world import EACH, TOPICS
-from ranker_world import environment, indexed_world, opened, tune_ranker, whyrec
+from ranker_world import environment, indexed_world, opened, said_by, tune_ranker, whyrec
 from scipy.sparse import csr_array
 
 from agent import distillation, labelling
@@ -56,11 +56,6 @@ def label(root, folders, *more):
     result = whyrec("label", *ON_SPLIT, "--format", "json", *more, "-w", root, **environment(folders))
     assert result.exit_code == 0, result.output
     return json.loads(result.stdout)[0]
-
-
-def said_by(result):
-    """Without the frame that usage errors have."""
-    return " ".join(result.stderr.replace("│", " ").split())
 
 
 def labels_of(root):

@@ -178,7 +178,7 @@ def mean_ndcg(columns: Columns, study: Study, task: Task) -> float:
     if not counts.any():
         raise SplitError(
             f"the split {study.name!r} leaves no user with a relevant item to validate on; choose another with "
-            "--split, or count every event with --relevant any"
+            "--split, or let more count as liked: events.liked_from in whyrec.toml"
         )
     values = ranking_metrics(find_hits(columns, relevant), counts, PLACES)["ndcg"]
     return float(np.nanmean(values))

@@ -10,6 +10,7 @@ from retrieval.fusion import standardise
 from retrieval.ranking import Floats
 
 MAX_QUERIES = 16
+GROUPED = 2_000  # liked items that are put into groups, at most; memory grows with their square
 SHARPNESS = 6.0
 TOLD = 12  # liked items that a language model is told of
 
@@ -96,16 +97,19 @@ def interest_in(vectors: Floats, sharpness: float = SHARPNESS) -> Interest:
     """The interest of someone who liked items with these vectors (n, d), n ≥ 1.
 
     Up to 16 items are queries themselves; more are put into 16 groups (Ward linkage), each asked for by its medoid,
-    the member with the highest mean cosine to its group (PinnerSage, Pal et al. 2020, section 4.2).
+    the member with the highest mean cosine to its group (PinnerSage, Pal et al. 2020, section 4.2). Of more than 2,000
+    items, as many stand for all, spread evenly over the history.
     """
     if len(vectors) == 0:
         raise ValueError("an interest needs at least one vector")
     if len(vectors) <= MAX_QUERIES:
         return Interest(vectors, vectors, sharpness)
-    groups = fcluster(ward(vectors.astype(np.float64)), MAX_QUERIES, criterion="maxclust")
+    spread = np.linspace(0, len(vectors) - 1, min(GROUPED, len(vectors))).astype(np.int64)
+    grouped = vectors[spread]
+    groups = fcluster(ward(grouped.astype(np.float64)), MAX_QUERIES, criterion="maxclust")
     medoids = []
     for group in np.unique(groups):
-        members = vectors[groups == group]
+        members = grouped[groups == group]
         medoids.append(members[int((members @ members.mean(axis=0)).argmax())])
     return Interest(np.stack(medoids), vectors, sharpness)
 
