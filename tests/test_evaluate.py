@@ -211,7 +211,7 @@ def test_a_split_that_leaves_nobody_is_an_error_with_a_way_out(tmp_path):
 
 def test_nothing_relevant_to_find_is_an_error_with_a_way_out(no_text):
     strict = SETTINGS.model_copy(update={"events": EventSettings(liked_from=99.0)})
-    with pytest.raises(SplitError, match="events.liked_from"):
+    with pytest.raises(SplitError, match="liked_from in whyrec"):
         evaluate(no_text, "leave-last", settings=strict, systems=("popularity",))
 
 
