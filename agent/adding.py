@@ -11,11 +11,13 @@ from agent.indexing import bring_up_to_date
 from agent.models import Models
 from agent.settings import Settings
 from agent.stored_student import STUDENT, StoredStudent, current_student, save_student
-from retrieval.cf.live import kept_fusion
+from retrieval.cf.live import kept_fusion, load_fusion
 from retrieval.data.further_items import add_items
 from retrieval.data.import_report import ImportReport
 from retrieval.data.readers import Table
 from retrieval.data.workspace import Workspace
+from retrieval.errors import command
+from retrieval.text.index import open_index
 
 
 @dataclass(frozen=True)
@@ -37,26 +39,32 @@ class ItemAdder:
         self._watch = watch
 
     def add(self, table: Table, overrides: dict[str, str], *, skip_invalid: bool = False) -> Added:
-        """Add them; interrupted after the catalog was written, whyrec index, tune and distill do the rest.
+        """Add them; interrupted after the catalog was written, whyrec index, tune, label and distill do the rest.
 
         Raises:
             InputError: the table cannot be used, or an item is in the catalog already.
+            IndexMismatchError: another encoder made the index, or it is not of the catalog.
             ModelError: the encoder cannot be loaded, or what serves is damaged.
+            WorkspaceError: what serves was made for other items before already.
         """
-        before = self._workspace
-        fusion, student = kept_fusion(before.root / "models" / "fusion"), current_student(before.root / STUDENT)
+        before, root = self._workspace, self._workspace.root
+        open_index(before, self._models.encoder_fingerprint, self._settings.chroma.options)
+        load_fusion(root, "auto", before.catalog.ids, before.catalog_fingerprint)
+        fusion, student = kept_fusion(root / "models" / "fusion"), current_student(root / STUDENT)
         known = sorted(before.catalog.ids)
         fits = student is not None and student.catalog == before.catalog_fingerprint
         _, report = add_items(before, table, overrides, skip_invalid=skip_invalid)
         workspace = Workspace(before.root)
         bring_up_to_date(workspace, self._settings, self._models, self._watch)
-        study = Study(workspace, self._settings, self._models, Question(), 0)
+        seed = fusion.made["validation"]["seed"] if fusion else 0
+        study = Study(workspace, self._settings, self._models, Question(), seed)
         if fusion:
             renew_live(study, fusion, self._watch)
         if student and fits:
             self._grow(student, known, study)
         elif student:
-            self._watch.note("the student was made for other items before already; renew it: whyrec distill")
+            again = f"{command('label', root)} && {command('distill', root)}"
+            self._watch.note(f"the student was made for other items before already; renew it: {again}")
         return Added(report, fusion is not None, fits)
 
     def _grow(self, stored: StoredStudent, known: list[str], study: Study) -> None:
@@ -68,5 +76,5 @@ class ItemAdder:
         made = {**stored.made, "catalog": study.workspace.catalog_fingerprint, "space": study.space}
         for name in ("kind", "format_version", "parameters", "items"):
             made.pop(name)
-        save_student(study.workspace.root / STUDENT, grown, made)
+        save_student(study.workspace.root / STUDENT, grown, made, stored.labelled)
         self._watch.advance()

@@ -18,6 +18,7 @@ from agent.stored_student import save_student
 from agent.teacher import Classroom, Teacher
 from retrieval.cf.student import Student, StudentConfig
 from retrieval.data.labels import LabelStore
+from retrieval.errors import command as whyrec_command
 from retrieval.metrics import Figures, find_hits, ranking_metrics
 from retrieval.significance import compare
 from retrieval.text.text_ease import TextEase
@@ -27,28 +28,32 @@ if TYPE_CHECKING:
 
 PERSON = ["user_id", "history"]  # whose list a label belongs to
 OWN = (100.0, 300.0, 1_000.0, 3_000.0)  # what λ of the student's EASE is chosen among
+FEWEST = 10  # users who can prove anything
 
 
 @dataclass(frozen=True)
 class Proof:
-    """What validation says of teaching. config: the tables that are best to begin with.
+    """What validation says of teaching. alone, taught: the tables that are best for a twin, and to be taught.
 
-    twin, student: NDCG@10 before and after it was taught; low: the lower end of the gain's 95 % interval.
+    twin, student: NDCG@10 of the twin, and of what was taught by the scorers; low: the lower end of the gain's 95 %
+    interval. users: who judged.
     """
 
-    config: StudentConfig
+    alone: StudentConfig
+    taught: StudentConfig
     twin: float
     student: float
     low: float
+    users: int
 
     @property
     def proven(self) -> bool:
         """Whether teaching helps; where it does not, the twin serves."""
-        return self.low > 0
+        return self.low > 0 and self.users >= FEWEST
 
     @property
     def figures(self) -> dict[str, float]:
-        """Without the tables."""
+        """Those that say how good both are."""
         return {"twin": self.twin, "student": self.student, "low": self.low}
 
 
@@ -133,13 +138,17 @@ class Distiller:
             SplitError: nobody is left to validate on.
         """
         room = self._teacher.room
-        labels, changed = up_to_date(store.of(self._teacher.fingerprint), room)
+        found, damaged = store.of(self._teacher.fingerprint, self._again)
+        if damaged:
+            self._watch.note(f"{damaged} parts in labels/ could not be read; whyrec label labels their lists anew")
+        labels, changed = up_to_date(found, room)
         if changed:
             self._watch.note(f"{changed:,} lists are of histories that have changed since, and are left out")
         learnt, asked = (one["user_id"].n_unique() for one in (labels, with_model(labels)))
         proof = self.proof()
-        twin = Student.fit(room.data, proof.config)
-        student = self._taught(twin, lessons(labels, room))
+        student = Student.fit(room.data, proof.taught if proof.proven else proof.alone)
+        if proof.proven:
+            student = self._taught(student, lessons(labels, room))
         validation = {"split": self._study.name, "seed": self._study.seed, **proof.figures, "proven": proof.proven}
         made = {
             "command": command,
@@ -153,25 +162,37 @@ class Distiller:
             "how": asdict(self._how),
             "versions": versions(),
         }
-        version = save_student(folder, student if proof.proven else twin, made)
+        labelled = with_model(labels)["user_id"].unique().sort() if proof.proven else labels["user_id"].head(0)
+        version = save_student(folder, student, made, labelled)
         return Outcome(version, proof, learnt, asked)
+
+    @property
+    def _again(self) -> str:
+        """The command that makes labels for this student."""
+        held_out = f" --split {self._study.name} --seed {self._study.seed}" if self._teacher.room.split else ""
+        return whyrec_command(f"label{held_out}", self._study.workspace.root)
 
     def proof(self) -> Proof:
         """Whether it helps validation users to teach the student by the scorers' lists, over all draws of items.
 
-        Where items with events are ranked, λ of their EASE is chosen first, on one half of the users; the other judges.
+        Where items with events are ranked, λ of their EASE is chosen first, on one half of the users, for the twin and
+        for what is taught; the other half judges.
 
         Raises:
             SplitError: nobody is left to validate on.
         """
         every = [self._config] if self._study.name == "cold-items" else [replace(self._config, own=o) for o in OWN]
         figures = {config: self._validated(config) for config in every}
-        users = len(figures[every[0]][0])
-        halves = np.random.default_rng(self._study.seed).permutation(users) % 2 == 0
-        best = max(every, key=lambda config: float(figures[config][1][halves].mean()))
-        before, after = figures[best] if min(len(every), users) == 1 else (one[~halves] for one in figures[best])
+        alone = taught = every[0]
+        users = len(figures[alone][0])
+        judge = np.ones(users, dtype=np.bool_)
+        if len(every) > 1 and users >= 2 * FEWEST:
+            judge = np.random.default_rng(self._study.seed).permutation(users) % 2 == 0
+            alone = max(every, key=lambda config: float(figures[config][0][~judge].mean()))
+            taught = max(every, key=lambda config: float(figures[config][1][~judge].mean()))
+        before, after = figures[alone][0][judge], figures[taught][1][judge]
         gain = compare(after, [before], self._study.seed)[0]
-        return Proof(best, float(before.mean()), float(after.mean()), gain.low)
+        return Proof(alone, taught, float(before.mean()), float(after.mean()), gain.low, len(after))
 
     def _taught(self, student: Student, lists: Sequence["TeacherLists"]) -> Student:
         """The student after these lessons."""
@@ -221,7 +242,7 @@ def scorers_lists(retrieval: Retrieval, room: Classroom, study: Study) -> "Teach
     drawn = np.random.default_rng(study.seed).permutation(np.flatnonzero(people.counts > 0))[:OTHERS]
     people = people.take(np.sort(drawn))
     size = study.settings.ranking.candidates
-    found = retrieval.fit(room.data.histories).top(people, size, candidates=room.among)
+    found = retrieval.fit(room.data).top(people, size, candidates=room.among)
     return TeacherLists(people, found.columns, found.scores, room.among)
 
 

@@ -12,12 +12,13 @@ from retrieval.errors import InputError
 OPSET = 17
 
 
-def export_npz(student: Student, items: Sequence[str], liked_from: float, path: Path) -> None:
+def export_npz(student: Student, items: Sequence[str], path: Path) -> None:
     """``items`` (m,) ids, ``parts`` and ``vectors`` (m, q), ``bias`` (m,), and ``weak``: see `Student`.
 
-    liked_from: from this value an event counts 1, below it ``weak``.
+    ``liked_from``: from this value an event counts 1, below it ``weak``. Of somebody with no such event, those above
+    the mean of their own count 1 (`retrieval.data.events.preferred`), which a program has to do by itself.
     """
-    from_value = liked_from if student.config.positive_from is not None else -np.inf
+    from_value = -np.inf if student.config.positive_from is None else student.config.positive_from
     scalars = {"weak": np.float32(student.config.weak), "liked_from": np.float32(from_value)}
     with path.open("wb") as file:
         np.savez(file, allow_pickle=False, items=np.array(items), **student.arrays(), **scalars)

@@ -101,6 +101,7 @@ def serving_student(workspace: Workspace) -> StoredStudent:
         )
     if found.catalog != workspace.catalog_fingerprint:
         raise WorkspaceError(
-            f"the student was made for other items than the catalog has now; run: {command('distill', workspace.root)}"
+            "the student was made for other items than the catalog has now; run: "
+            f"{command('label', workspace.root)} && {command('distill', workspace.root)}"
         )
     return found

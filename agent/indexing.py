@@ -14,13 +14,12 @@ from retrieval.text.lexical import write_lexical
 
 @dataclass(frozen=True)
 class Indexed:
-    """items: in the index now. written, deleted, unchanged: what was done. anew: whether all vectors changed."""
+    """items: in the index now. written, deleted, unchanged: what was done."""
 
     items: int
     written: int
     deleted: int
     unchanged: int
-    anew: bool
 
 
 def bring_up_to_date(
@@ -40,8 +39,7 @@ def bring_up_to_date(
         shutil.rmtree(workspace.root / "features", ignore_errors=True)
     item_index = ItemIndex(path, fingerprint, options, create=True)
     changes = item_index.changes(catalog)
-    anew = bool(changes.write) and item_index.has_drifted(catalog, encoder)
-    if anew:
+    if changes.write and item_index.has_drifted(catalog, encoder):
         models.say("The catalog has changed so much that all vectors are whitened anew")
         delete_collection(path, options)
         item_index = ItemIndex(path, fingerprint, options, create=True)
@@ -54,4 +52,4 @@ def bring_up_to_date(
     write_lexical(workspace)
     item_index.complete(workspace.catalog_fingerprint)
     gone = sum(item_id not in catalog for item_id in changes.delete)
-    return Indexed(len(item_index), len(changes.write), gone, changes.unchanged, anew or rebuild)
+    return Indexed(len(item_index), len(changes.write), gone, changes.unchanged)

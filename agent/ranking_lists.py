@@ -1,25 +1,26 @@
 """The lists that a ranker is tuned and judged on: what is found for people of whom something is held out."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from agent.evaluation.fusing import find_fusions, fused_scorers
 from agent.evaluation.study import Study
-from agent.evaluation.tuning import Tuned, tuned
+from agent.evaluation.tuning import tuned
 from agent.evaluation.watch import Watch
 from agent.gate import JudgedList
 from agent.tuned_ranker import Learnt
-from retrieval.cf.fused import SINGLE, Fused, Fusion
-from retrieval.cf.live import TEXT
-from retrieval.cf.scorer import System
+from retrieval.cf.fused import SINGLE, Fused, Fusion, Strategy
+from retrieval.cf.live import TEXT, kept_fusion
+from retrieval.cf.scorer import System, TrainingData
 from retrieval.cf.scorers import SCORERS
 from retrieval.contracts import RankRequest
 from retrieval.data.catalog import Catalog
 from retrieval.data.histories import Histories
+from retrieval.errors import ModelError, command
 from retrieval.metrics import find_hits
 from retrieval.ranking import Columns, Floats
 from retrieval.text.profile import telling
@@ -34,20 +35,18 @@ TEXT_ALONE = Fusion(SINGLE, (TEXT,), (1.0,))
 class Retrieval:
     """What the ranker is given: a fusion of scorers, trained on whatever events it is given."""
 
-    def __init__(self, study: Study, fusion: Fusion, winners: Sequence[Tuned] = ()):
-        """``winners``: the scorers' tuned parameters; a scorer without them has its defaults."""
+    def __init__(self, fusion: Fusion, parameters: Mapping[str, Mapping[str, Any]] | None = None):
+        """``parameters``: of scorers, by name; a scorer without them has its defaults."""
         names = fusion.used
         if fusion.weights:
             weight = dict(zip(fusion.scorers, fusion.weights, strict=True))
             fusion = replace(fusion, weights=tuple(weight[name] for name in names))
         self.fusion = replace(fusion, scorers=names)
-        self._study = study
-        parameters = {winner.scorer: winner.parameters for winner in winners}
-        self._configs = {name: SCORERS[name].config_type.from_json(parameters.get(name, {})) for name in names}
+        given = parameters or {}
+        self._configs = {name: SCORERS[name].config_type.from_json(given.get(name, {})) for name in names}
 
-    def fit(self, histories: Histories) -> System:
-        """The fused scorers, trained on these histories, which are of the validation stage's training part."""
-        data = replace(self._study.training_data("validation"), histories=histories)
+    def fit(self, data: TrainingData) -> System:
+        """The fused scorers, trained on these events."""
         return Fused(self.fusion, [SCORERS[name].fit(data, config) for name, config in self._configs.items()])
 
     @property
@@ -62,14 +61,32 @@ class Retrieval:
 
 
 def find_retrieval(study: Study, trials: int, watch: Watch) -> Retrieval:
-    """What would serve: the best fusion on validation, or the text alone where the settings say so."""
-    if study.settings.ranking.fusion == "off":
-        return Retrieval(study, TEXT_ALONE)
+    """What serves; for a split that was asked for, what would serve if its test part were unknown.
+
+    Raises:
+        ModelError: the fusion that serves is damaged, or the settings name one and there is none.
+    """
+    wanted = study.settings.ranking.fusion
+    if wanted == "off":
+        return Retrieval(TEXT_ALONE)
+    if study.question.split is None:
+        return _serving(study, wanted)
     names = fused_scorers(study.name)
     watch.start("Tuning scorers", len(names) * trials)
     winners = [tuned(study, name, trials, watch.advance) for name in names]
     fusions = find_fusions(study, winners)
-    return Retrieval(study, fusions.strategies[fusions.best], winners)
+    return Retrieval(fusions.strategies[fusions.best], {winner.scorer: winner.parameters for winner in winners})
+
+
+def _serving(study: Study, wanted: Strategy | Literal["auto"]) -> Retrieval:
+    root = study.workspace.root
+    kept = kept_fusion(root / "models" / "fusion")
+    if kept is None and wanted != "auto":
+        raise ModelError(f"there is no fusion to serve by {wanted!r}; make it with: {command('tune', root)}")
+    if kept is None:
+        return Retrieval(TEXT_ALONE)
+    fusion = kept.fusions[kept.best if wanted == "auto" else wanted]
+    return Retrieval(fusion, {name: config.to_json() for name, config in kept.configs.items()})
 
 
 @dataclass(frozen=True)
@@ -141,8 +158,12 @@ class RankingLists:
 
         study = self.study
         make = cold_pools if study.name == "cold-items" else warm_pools
-        train, shown = study.task("validation").train, study.settings.ranking.candidates
-        pools = make(train, study.settings.events.liked_from, self.retrieval.fit, shown, study.seed)
+        data, shown = study.training_data("validation"), study.settings.ranking.candidates
+
+        def fit(histories: Histories) -> System:
+            return self.retrieval.fit(replace(data, histories=histories))
+
+        pools = make(data.histories, study.settings.events.liked_from, fit, shown, study.seed)
         sampler = ListSampler(pools, study.vectors, size, seed)
 
         def draw(number: int) -> TrainingList:
@@ -197,4 +218,4 @@ class RankingLists:
 
     @cached_property
     def _retriever(self) -> System:
-        return self.retrieval.fit(self.study.task("validation").train)
+        return self.retrieval.fit(self.study.training_data("validation"))

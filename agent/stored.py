@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from agent.settings import PACKAGED_RANKER
+from agent.stored_student import MEASURED
 from agent.tuned_ranker import PACKAGED
 from retrieval.artefacts import write_text
 from retrieval.data.workspace import Workspace
 from retrieval.errors import InputError, ModelError, first_line
 from retrieval.versions import CURRENT, current_version, version_names
 
-MEASURED = "measured-student"  # made without the test part of a split, so it never serves
-KINDS = ("fusion", "encoder", "ranker", "student", MEASURED)
+KINDS = ("fusion", "encoder", "ranker", "student", MEASURED.name)
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ def stored_models(workspace: Workspace) -> list[Stored]:
 
 def _stored(models: Path) -> Iterator[Stored]:
     for kind in KINDS:
-        live = None if kind == MEASURED else current_version(models / kind)
+        live = None if kind == MEASURED.name else current_version(models / kind)
         if kind == "ranker" and PACKAGED_RANKER.is_dir():
             yield _described(kind, PACKAGED, PACKAGED_RANKER, live=live is None)
         for version in version_names(models / kind):
@@ -92,7 +92,7 @@ _SAYS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "encoder": _encoder,
     "ranker": _ranker,
     "student": _student,
-    MEASURED: _student,
+    MEASURED.name: _student,
 }
 
 
@@ -103,7 +103,7 @@ def use_model(workspace: Workspace, version: str) -> Stored:
         InputError: there is none of this name, or it is for measuring.
     """
     found = _named(workspace, version)
-    if found.kind == MEASURED:
+    if found.kind == MEASURED.name:
         raise InputError(
             f"the {found.kind} {found.version} has not learnt from all events: whyrec evaluate measures it, and it "
             "never serves; make one that does with: whyrec distill"

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
@@ -15,8 +16,9 @@ from retrieval.versions import current_version, save_version, version_names
 
 STUDENT = Path("models") / "student"  # in a workspace: those that may serve
 MEASURED = Path("models") / "measured-student"  # those that were taught without the test part of a split
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 TABLES = "student.safetensors"
+LABELLED = "labelled.parquet"
 
 _CARD = """# Student
 
@@ -25,6 +27,7 @@ Made by `{command}`: {serves}, {teacher}. It scores every item for a history wit
 before it was taught and {student:.4f} after; the gain is above {low:+.4f} with 95 % confidence.
 
 `student.safetensors` has one row for each item, in order of id: `parts` and `vectors` (m, q), `bias` (m,).
+`labelled.parquet` names the people whose lists a language model has ordered for it.
 """
 
 
@@ -42,9 +45,17 @@ class StoredStudent:
     teacher: str
     made: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def labelled(self) -> pl.Series:
+        """The users whose lists a language model has ordered for it."""
+        return pl.read_parquet(self.folder / LABELLED)["user_id"]
 
-def save_student(folder: Path, student: Student, made: Mapping[str, Any]) -> str:
-    """Write a new version below ``folder`` and make it the current one; its name."""
+
+def save_student(folder: Path, student: Student, made: Mapping[str, Any], labelled: pl.Series) -> str:
+    """Write a new version below ``folder`` and make it the current one; its name.
+
+    labelled: the users whose lists a language model has ordered for it.
+    """
     config = {
         "kind": "student",
         "format_version": FORMAT_VERSION,
@@ -59,7 +70,12 @@ def save_student(folder: Path, student: Student, made: Mapping[str, Any]) -> str
     teacher = f"{made['lists']['asked']:,} of them ordered with a language model"
     figures = {name: found[name] for name in ("split", "twin", "student", "low")}
     card = _CARD.format(command=made["command"], serves=serves, teacher=teacher, **figures)
-    return save_version(folder, lambda work: save_file(dict(student.arrays()), work / TABLES), config, card, keep=True)
+
+    def write(work: Path) -> None:
+        save_file(dict(student.arrays()), work / TABLES)
+        pl.DataFrame({"user_id": labelled}).write_parquet(work / LABELLED)
+
+    return save_version(folder, write, config, card, keep=True)
 
 
 def current_student(folder: Path) -> StoredStudent | None:
@@ -72,11 +88,18 @@ def current_student(folder: Path) -> StoredStudent | None:
     return None if version is None else _read(folder / version)
 
 
-def student_of_split(folder: Path, catalog: str, split: str) -> StoredStudent | None:
-    """The latest version below ``folder`` that was taught on this split of these items; None where there is none."""
+def student_of_split(folder: Path, catalog: str, space: str, split: str) -> StoredStudent | None:
+    """The latest version below ``folder`` that was taught on this split of these items; None where there is none.
+
+    space: of the vectors of their texts (`ItemIndex.space`).
+    """
     for name in reversed(version_names(folder)):
         made = _config(folder / name)
-        if (made["catalog"], made["split"]) == (catalog, split):
+        if made["format_version"] == FORMAT_VERSION and (made["catalog"], made["space"], made["split"]) == (
+            catalog,
+            space,
+            split,
+        ):
             return _read(folder / name)
     return None
 
@@ -94,6 +117,8 @@ def _config(folder: Path) -> dict[str, Any]:
 
 def _read(folder: Path) -> StoredStudent:
     made = _config(folder)
+    if made["format_version"] < FORMAT_VERSION:
+        raise ModelError(f"the student in {folder} was made by an older whyrec; make one: whyrec distill")
     try:
         config = StudentConfig.from_json(made["parameters"])
         student = Student.from_arrays(config, made["items"], load_file(folder / TABLES))

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from finetune.ranker import LMRanker
 
 Known = Mapping[tuple[str, str], Mapping[str, float | None]]  # by user and history, what the model said of each item
-TOGETHER = 16  # lists that are found, and asked about, at once
 
 
 @dataclass(frozen=True)
@@ -97,9 +96,16 @@ class Teacher:
 
     @cached_property
     def fingerprint(self) -> str:
-        """16 hexadecimal digits of all that decides what it says: scorers, ranker, and what they have learnt from."""
+        """16 hexadecimal digits of what decides what it says: scorers, ranker, encoder, what is liked, and the split.
+
+        Not of items and events, so that what the language model has said outlives further ones; the scorers' part of a
+        list is renewed whenever it has changed.
+        """
         ranker = (self._ranker.version, self._ranker.base_fingerprint) if self._ranker else None
-        parts = (self._retrieval.described, self._retrieval.parameters, ranker, self._gate.to_json(), self.room.split)
+        settings = self.study.settings
+        made = (self.study.models.encoder_fingerprint, settings.events.liked_from, settings.ranking.candidates)
+        scorers = (self._retrieval.described, self._retrieval.parameters)
+        parts = (*scorers, ranker, self._gate.to_json(), self.room.split, *made)
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
     @property
@@ -108,22 +114,21 @@ class Teacher:
         return self.room.data.histories
 
     @cached_property
-    def asks_model(self) -> NDArray[np.bool_]:
-        """(n,) for whom the language model has a say."""
+    def may_ask(self) -> NDArray[np.bool_]:
+        """(n,) for whom the language model has a say about some kind of items."""
         found = [bool(self._gate.alphas(np.array([False, True]), count).any()) for count in self.histories.counts]
         return np.array(found, dtype=np.bool_)
 
-    def label(self, rows: Sequence[int], known: Known, *, ask: bool) -> Iterator[list[Label]]:
+    def label(self, rows: Sequence[int], known: Known, *, ask: bool) -> list[list[Label]]:
         """The list of each of these people, at most ``candidates`` of the settings; ``ask`` the language model or not.
 
         ``known``: what it said before, so that it is asked about the other items alone. An empty list where nothing is
         left to list.
         """
-        for start in range(0, len(rows), TOGETHER):
-            lists = self._found(np.array(rows[start : start + TOGETHER], dtype=np.int64), known)
-            if ask:
-                self._ask(lists)
-            yield from (self._labels(one) for one in lists)
+        lists = self._found(np.array(rows, dtype=np.int64), known)
+        if ask:
+            self._ask(lists)
+        return [self._labels(one) for one in lists]
 
     def _found(self, rows: NDArray[np.int64], known: Known) -> list["_List"]:
         """What the scorers find for these people."""
@@ -167,7 +172,7 @@ class Teacher:
 
     @cached_property
     def _system(self) -> System:
-        return self._retrieval.fit(self.histories)
+        return self._retrieval.fit(self.room.data)
 
     @cached_property
     def _warm(self) -> NDArray[np.bool_]:
@@ -183,7 +188,11 @@ def measurable_ranker(study: Study) -> TunedRanker | None:
     """The ranker that was tuned on this very split, else the one that serves if it has not seen the test part."""
     own = ranker_of_split(study.workspace.root / RANKER, study.held_out)
     serving = study.models.tuned_ranker if own is None else None
-    return serving if serving and serving.may_be_measured(study.held_out) else own
+    if serving is None or not serving.may_be_measured(study.held_out):
+        return own
+    elsewhere = not serving.folder.resolve().is_relative_to(study.workspace.root.resolve())
+    # One of this workspace that knows neither its items nor its events of now has learnt from what they were before.
+    return serving if elsewhere or serving.learnt_of(study.held_out) else own
 
 
 def find_teacher(study: Study, retrieval: Retrieval, *, measured: bool) -> tuple[Teacher, str]:

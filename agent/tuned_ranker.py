@@ -81,9 +81,10 @@ class TunedRanker:
         return all(asked.split in one.unseen for one in self.learnt_of(asked))
 
     def was_proven_in(self, workspace: Workspace) -> bool:
-        """Whether the gate was fitted on this workspace's events: what helps with films may harm with books."""
-        own = self.folder.resolve().is_relative_to(workspace.root.resolve())
-        return own or any(one.items == workspace.catalog.fingerprint for one in self.learnt_from)
+        """Whether the gate was fitted on the items or the events of this workspace: films say nothing of books."""
+        if any(one.items == workspace.catalog.fingerprint for one in self.learnt_from):
+            return True
+        return any(one.events == workspace.all_events for one in self.learnt_from)
 
 
 def save_ranker(folder: Path, write: Callable[[Path], None], made: Mapping[str, Any]) -> str:
@@ -120,12 +121,22 @@ def current_ranker(folder: Path) -> TunedRanker | None:
 def ranker_of_split(folder: Path, asked: HeldOut) -> TunedRanker | None:
     """The latest version below ``folder`` that was tuned on this split and on no other of the same data, if any.
 
+    Those of older formats do not say what they were tuned on, so they are none of them.
+
     Raises:
-        ModelError: one is damaged or of another format.
+        ModelError: one is damaged or of a newer format.
     """
-    every = [_read(folder / name) for name in version_names(folder)]
+    every = [_read(folder / name) for name in version_names(folder) if not _is_older(folder / name)]
     fitting = [one for one in every if one.learnt_of(asked) and one.may_be_measured(asked)]
     return fitting[-1] if fitting else None
+
+
+def _is_older(folder: Path) -> bool:
+    try:
+        found = json.loads((folder / "config.json").read_text(encoding="utf-8"))["format_version"]
+        return bool(found < FORMAT_VERSION)
+    except (OSError, ValueError, KeyError, TypeError):
+        return False  # damaged, which reading it says
 
 
 def _read(folder: Path) -> TunedRanker:

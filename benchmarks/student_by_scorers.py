@@ -46,7 +46,7 @@ def systems(study: Study, trials: int) -> Iterator[tuple[str, Sequence[System]]]
         scorers = Teacher(study, room, retrieval, None)
         distiller = Distiller(scorers, retrieval, student_config(study, trials, watch), DEFAULT, watch)
         config = distiller.proof().config
-    teacher = retrieval.fit(room.data.histories)
+    teacher = retrieval.fit(room.data)
     yield "teacher", [teacher]
     for name in ALONE if study.name == "cold-items" else WARM:
         yield name, [tuned(study, name, trials).fit(study, "test")]

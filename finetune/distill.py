@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -65,15 +65,17 @@ def distil(
 
     ``L = CE(softmax(z/T), softmax(s)) + λ₁·L_liked + λ₂·L_adversarial``, z the teacher's z-scores over a list, 0 of the
     mass beyond it, s the student's scores of all items that the person may be shown: so what the teacher does not list
-    goes below what it lists, whatever the student would have listed. L_liked is the same for one item that the person
-    likes, which the history is shown without. L_adversarial is the first loss with each vector moved by ε along its
+    goes below what it lists, whatever the student would have listed. L_liked is the same for one item of the history,
+    which is shown without it. L_adversarial is the first loss with each vector moved by ε along its
     gradient (APR; He et al. 2018, equation 8). ``told`` is given the mean of each loss after each epoch.
 
     Raises:
         InputError: there is no list.
     """
-    if len(lists.histories) == 0:
+    rows = np.flatnonzero((lists.columns >= 0).any(axis=1))
+    if len(rows) == 0:
         raise InputError("there is no list to learn from")
+    lists = replace(lists, histories=lists.histories.take(rows), columns=lists.columns[rows], scores=lists.scores[rows])
     return _Teaching(twin, lists, how).run(told)
 
 
@@ -92,10 +94,11 @@ class _Teaching:
         wanted = _standardised(torch.from_numpy(lists.scores), there) / how.temperature
         self._wanted = wanted.masked_fill(~there, -torch.inf).softmax(dim=1)
         self._vectors = torch.from_numpy(twin.vectors[self._shown])
+        self._bias = torch.from_numpy(twin.bias[self._shown])
         self._sharp = self._sharpness(there)
         self._begun = self._vectors * self._sharp
         self._delta = torch.zeros_like(self._begun, requires_grad=True)
-        self._bias = torch.from_numpy(twin.bias[self._shown]).requires_grad_()
+        self._shift = torch.zeros_like(self._bias, requires_grad=True)
 
     def _sharpness(self, there: torch.Tensor) -> float:
         """What the twin's scores are multiplied with, so that they tell items of a list apart as the teacher's do."""
@@ -103,14 +106,14 @@ class _Teaching:
         for start in range(0, len(there), self._how.people):
             rows = slice(start, start + self._how.people)
             people = torch.from_numpy(self._twin.people(self._lists.histories.take(rows)))
-            scores = people @ self._vectors.T
+            scores = people @ self._vectors.T + self._bias
             spreads.append(_moments(scores.gather(1, self._columns[rows]), there[rows])[1])
         spread = float(torch.cat(spreads).mean())
         return 1 / (self._how.temperature * spread) if spread > 0 else 1.0
 
     def run(self, told: Callable[[Mapping[str, float]], None]) -> Student:
         how, total = self._how, len(self._columns)
-        optimizer = torch.optim.AdamW([self._delta, self._bias], lr=how.rate, weight_decay=how.decay)
+        optimizer = torch.optim.AdamW([self._delta, self._shift], lr=how.rate, weight_decay=how.decay)
         steps = how.epochs * -(-total // how.people)
         rate = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 0.5 * (1 + math.cos(math.pi * step / steps)))
         for _ in range(how.epochs):
@@ -128,9 +131,13 @@ class _Teaching:
                     sums[name] = sums.get(name, 0.0) + loss.item() * len(rows) / total
             told(sums)
         with torch.no_grad():
-            vectors, bias = self._twin.vectors * np.float32(self._sharp), self._twin.bias.copy()
-            vectors[self._shown], bias[self._shown] = (self._begun + self._delta).numpy(), self._bias.numpy()
+            vectors, bias = (table * np.float32(self._sharp) for table in (self._twin.vectors, self._twin.bias))
+            vectors[self._shown] = (self._begun + self._delta).numpy()
+            bias[self._shown] = self._biases().numpy()
             return self._twin.taught(vectors, bias)
+
+    def _biases(self) -> torch.Tensor:
+        return self._bias * self._sharp + self._shift
 
     def _drawn(self, total: int) -> Iterator[NDArray[np.int64]]:
         order = self._rng.permutation(total)
@@ -144,7 +151,7 @@ class _Teaching:
         wanted, columns = self._wanted[rows], self._columns[rows]
 
         def taught(moved: torch.Tensor) -> torch.Tensor:
-            likely = (people @ moved.T + self._bias).masked_fill(barred, NEVER).log_softmax(dim=1)
+            likely = (people @ moved.T + self._biases()).masked_fill(barred, NEVER).log_softmax(dim=1)
             return -(wanted * likely.gather(1, columns)).sum(dim=1).mean()
 
         losses = {"teacher": taught(vectors)}
@@ -168,7 +175,7 @@ class _Teaching:
         wanted = torch.from_numpy(told)[asked]
         people = self._people(known, keep)[asked]
         barred = barred[asked] & ~one_hot(wanted, barred.shape[1]).bool()
-        likely = (people @ vectors.T + self._bias).masked_fill(barred, NEVER).log_softmax(dim=1)
+        likely = (people @ vectors.T + self._biases()).masked_fill(barred, NEVER).log_softmax(dim=1)
         return -likely.gather(1, wanted[:, None]).mean()
 
     def _people(self, known: Histories, keep: NDArray[np.bool_]) -> torch.Tensor:

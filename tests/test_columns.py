@@ -64,9 +64,9 @@ def test_map_to_a_column_of_no_file_is_refused():
 
 
 def test_map_for_a_table_that_is_not_given_is_refused():
-    with pytest.raises(InputError, match=r"--map users\.user_id=id: there is no such table; add --users FILE"):
+    with pytest.raises(InputError, match=r"--map users\.user_id=id: no table of users is given"):
         refuse_unused({"users.user_id": "id"}, {"items": ["id", "name"]})
-    with pytest.raises(InputError, match="--map user_id=id: there is no such table; add --events FILE or --users FILE"):
+    with pytest.raises(InputError, match="--map user_id=id: no table of events or users is given"):
         refuse_unused({"user_id": "id"}, {"items": ["id", "name"]})
 
 

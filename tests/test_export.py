@@ -33,7 +33,7 @@ def weights(histories, weak, liked_from):
 
 def test_arrays_are_enough_to_score(student, tmp_path):
     histories = some_histories()
-    export_npz(student, ITEMS, 4.0, tmp_path / "student.npz")
+    export_npz(student, ITEMS, tmp_path / "student.npz")
     with np.load(tmp_path / "student.npz", allow_pickle=False) as file:
         assert file["items"].tolist() == list(ITEMS)
         sums = weights(histories, file["weak"], file["liked_from"]) @ file["parts"]
@@ -59,7 +59,7 @@ def test_the_graph_needs_its_package(student, tmp_path, monkeypatch):
 def test_the_readmes_ten_lines_score_as_the_student_does(student, tmp_path, monkeypatch):
     readme = (Path(exporting.__file__).parents[1] / "README.md").read_text(encoding="utf-8")
     (code,) = [part.partition("```")[0] for part in readme.split("```python\n")[1:] if "student.npz" in part]
-    export_npz(student, ITEMS, 4.0, tmp_path / "student.npz")
+    export_npz(student, ITEMS, tmp_path / "student.npz")
     monkeypatch.chdir(tmp_path)
     found = {}
     exec(code.replace('{"1": 5.0, "2": 3.5}', '{"a-0": 5.0, "b-1": 3.5}'), found)  # the code of our own README

@@ -141,5 +141,28 @@ def test_a_field_of_another_kind_is_refused(tmp_path):
     items = pl.DataFrame({"item": ["a"], "title": ["A"], "year": [1990]})
     create_workspace(tmp_path / "ws", Table(items.lazy(), "items"), Table(events.lazy(), "events"))
     later = pl.DataFrame({"item": ["b"], "title": ["B"], "year": ["long ago"]})
-    with pytest.raises(InputError, match="new: year holds String here and Int64 in the catalog"):
+    with pytest.raises(InputError, match="year holds other values than Int64"):
         add_items(Workspace(tmp_path / "ws"), Table(later.lazy(), "new"), {})
+    half = later.with_columns(year=pl.lit(1990.5))
+    with pytest.raises(InputError, match="year holds other values than Int64"):
+        add_items(Workspace(tmp_path / "ws"), Table(half.lazy(), "new"), {})
+
+
+def test_values_that_look_like_another_type_are_read_as_the_catalog_has_them(tmp_path):
+    events = pl.DataFrame({"user": ["u"], "item": ["a"]})
+    items = pl.DataFrame({"item": ["a"], "title": ["A"], "genres": ["Drama|War"], "release": ["v1"], "price": [1.5]})
+    create_workspace(tmp_path / "ws", Table(items.lazy(), "items"), Table(events.lazy(), "events"))
+    rows = {"item": list("bcdefghijklm"), "title": ["T"] * 12, "genres": ["Drama"] * 11 + ["Comedy | Drama"]}
+    later = pl.DataFrame(rows | {"release": ["2.10"] * 12, "price": ["2"] * 12})
+    add_items(Workspace(tmp_path / "ws"), Table(later.lazy(), "new"), {})
+    last = Workspace(tmp_path / "ws").catalog.frame.tail(1)
+    assert last["genres"].to_list() == [["Comedy", "Drama"]]
+    assert last.select("release", "price").row(0) == ("2.10", 2.0)
+
+
+def test_with_an_index_of_another_encoder_nothing_is_added(root, folders, tmp_path):
+    before = Workspace(root).catalog_fingerprint
+    other = environment(folders) | ALONE | {"WHYREC_FEATURES__MODEL": "smollm2", "WHYREC_FEATURES__LAYERS": "1"}
+    result = whyrec("add-items", table(tmp_path), "-w", root, **other)
+    assert result.exit_code == 1
+    assert Workspace(root).catalog_fingerprint == before

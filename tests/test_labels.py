@@ -56,12 +56,12 @@ def test_a_half_written_part_is_none(store, tmp_path):
 
 
 def test_labels_of_another_teacher_are_refused(store):
-    with pytest.raises(InputError, match="no labels to learn from; make some with: whyrec label"):
-        store.of("t1")
+    with pytest.raises(InputError, match="no labels to learn from; make some with: whyrec label -w here"):
+        store.of("t1", "whyrec label -w here")
     store.add([label("a"), label("b", teacher="t2")])
-    assert store.of("t1")["item_id"].to_list() == ["a"]
+    assert store.of("t1", "whyrec label")[0]["item_id"].to_list() == ["a"]
     with pytest.raises(InputError, match=r"of another teacher \(t1, t2; now it is t3\)"):
-        store.of("t3")
+        store.of("t3", "whyrec label")
 
 
 def test_a_history_is_known_by_its_items_and_values_whatever_their_order():

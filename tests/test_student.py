@@ -140,10 +140,32 @@ def test_only_what_may_be_listed_is_learnt(twin):
     some = [row for row in range(len(lists.columns)) if (lists.columns[row] >= 0).any()]
     lists = TeacherLists(lists.histories.take(np.array(some)), lists.columns[some], lists.scores[some], among)
     student = distil(twin, lists, Distillation(epochs=5, decay=0.0))
-    scale = student.vectors[-1] / np.where(twin.vectors[-1] == 0, 1, twin.vectors[-1])
-    np.testing.assert_allclose(scale[twin.vectors[-1] != 0], scale[twin.vectors[-1] != 0][0], rtol=1e-3)
+    scale = np.abs(student.vectors[-1]).max() / np.abs(twin.vectors[-1]).max()
+    np.testing.assert_allclose(student.vectors[PLACES:], twin.vectors[PLACES:] * scale, atol=1e-4)
     assert (student.bias[PLACES:] == 0).all()
     assert (student.bias[:PLACES] != 0).all()
+
+
+def test_a_further_lesson_begins_where_the_one_before_ended(twin):
+    lists, _ = planted_lists()
+    first, second = [], []
+    student = distil(twin, lists, THOROUGH, first.append)
+    still = distil(student, lists, Distillation(epochs=1, rate=1e-12), second.append)
+    assert (student.bias != 0).any()
+    spread = still.vectors[0] @ still.vectors[0] / (student.vectors[0] @ student.vectors[0])
+    np.testing.assert_allclose(still.bias, student.bias * np.sqrt(spread), rtol=1e-3)
+    order, again = (np.argsort(-one.score(lists.histories), axis=1) for one in (student, still))
+    np.testing.assert_array_equal(again[:, :3], order[:, :3])
+    assert second[0]["teacher"] < first[0]["teacher"]
+
+
+def test_an_empty_list_teaches_nothing(twin):
+    lists, _ = planted_lists()
+    columns = lists.columns.copy()
+    columns[0] = -1
+    with_empty = distil(twin, TeacherLists(lists.histories, columns, lists.scores), Distillation(epochs=3))
+    rest = TeacherLists(lists.histories.take(slice(1, None)), columns[1:], lists.scores[1:])
+    np.testing.assert_array_equal(with_empty.vectors, distil(twin, rest, Distillation(epochs=3)).vectors)
 
 
 def test_the_same_seed_gives_the_same_student(twin):

@@ -16,6 +16,7 @@ from scipy.sparse import csr_array
 from agent import distillation, labelling
 from agent.stored_student import MEASURED, STUDENT, current_student
 from retrieval.cf.scorer import TrainingData
+from retrieval.data.events import History
 from retrieval.data.histories import Histories
 from retrieval.data.labels import LABELS, LabelStore
 from retrieval.data.workspace import Workspace
@@ -83,7 +84,9 @@ def test_as_many_lists_are_asked_for_as_the_budget_allows_and_none_twice(root, f
 
 def test_a_label_is_what_the_gate_makes_of_both(root, folders):
     label(root, folders, "--lists", "3")
-    for _, one in labels_of(root).filter(pl.col("ranked").is_not_null()).group_by("user_id"):
+    judged = labels_of(root).filter(pl.col("ranked").is_not_null())
+    assert judged["user_id"].n_unique() == 3
+    for _, one in judged.group_by("user_id"):
         z = [(one[name] - one[name].mean()) / one[name].std(ddof=0) for name in ("retrieved", "ranked")]
         assert one["score"].to_list() == pytest.approx((0.5 * z[0] + 0.5 * z[1]).to_list(), abs=1e-4)
 
@@ -126,7 +129,9 @@ def test_labelling_that_was_killed_goes_on_where_it_was(root, folders, monkeypat
     assert "1 parts in labels/ could not be read" in result.stderr
 
 
-def test_a_student_is_taught_measured_and_listed(root, folders):
+def test_a_student_is_taught_measured_and_listed(root, folders, monkeypatch):
+    proven = np.full(40, 0.2), np.full(40, 0.3)
+    monkeypatch.setattr(distillation.Distiller, "_validated", lambda *_: proven)
     label(root, folders, "--lists", "40")
     result = whyrec("distill", *ON_SPLIT, "--format", "json", "-w", root, **environment(folders))
     assert result.exit_code == 0, result.output
@@ -144,7 +149,10 @@ def test_a_student_is_taught_measured_and_listed(root, folders):
     strata = {one["stratum"] for one in rows if one["system"] == "student"}
     assert {"labelled=yes", "labelled=no"} <= strata
     ndcg = {(one["system"], one["stratum"]): one["mean"] for one in rows if (one["metric"], one["k"]) == ("ndcg", 10)}
-    assert ndcg["student", "all"] != ndcg["twin", "all"] or row["serves"] == "twin"
+    assert ndcg["student", "all"] != ndcg["twin", "all"]
+    shutil.rmtree(root / LABELS)  # the student knows by itself who was labelled
+    alone = whyrec("evaluate", *ON_SPLIT, "--systems", "student", "-f", "json", "-w", root, **environment(folders))
+    assert {one["stratum"] for one in json.loads(alone.stdout)} >= {"labelled=yes", "labelled=no"}
     other = whyrec("evaluate", "--split", "temporal", "--systems", "student", "-w", root, **environment(folders))
     assert other.exit_code == 1
     assert "whyrec distill --split temporal" in other.stderr.replace("\n", " ")
@@ -164,16 +172,38 @@ def test_without_labels_there_is_nothing_to_learn(root, folders):
     assert "make some with: whyrec label" in result.stderr
 
 
-def test_where_teaching_is_not_proven_the_twin_serves(root, folders, monkeypatch):
-    label(root, folders, "--lists", "0")
-    worse = np.array([0.5, 0.6, 0.4]), np.array([0.4, 0.5, 0.3])
-    monkeypatch.setattr(distillation.Distiller, "_validated", lambda *_: worse)
-    result = whyrec("distill", *ON_SPLIT, "-w", root, **environment(folders))
+@pytest.mark.parametrize(("gain", "users", "serves"), [(0.1, 40, "student"), (-0.1, 40, "twin"), (0.1, 9, "twin")])
+def test_what_was_proven_serves(root, folders, monkeypatch, gain, users, serves):
+    label(root, folders, "--lists", "3")
+    before = np.linspace(0.2, 0.6, users)
+    monkeypatch.setattr(distillation.Distiller, "_validated", lambda *_: (before, before + gain))
+    result = whyrec("distill", *ON_SPLIT, "--format", "json", "-w", root, **environment(folders))
     assert result.exit_code == 0, result.output
-    assert "the untaught twin serves" in result.stderr.replace("\n", " ")
-    student = current_student(root / MEASURED)
-    assert (student.student.bias == 0).all()
-    assert not student.made["validation"]["proven"]
+    assert json.loads(result.stdout)[0]["serves"] == serves
+    assert ("the untaught twin serves" in said_by(result)) == (serves == "twin")
+    kept = current_student(root / MEASURED)
+    assert (kept.student.bias != 0).any() == (serves == "student")
+    assert len(kept.labelled) == (3 if serves == "student" else 0)
+    assert kept.made["validation"]["proven"] == (serves == "student")
+
+
+def test_the_tables_are_chosen_on_one_half_of_the_users_and_judged_by_the_other(root, folders, monkeypatch):
+    words = ("--split", "temporal", "--trials", "1", "-w", root)
+    assert whyrec("label", *words, **environment(folders) | ALONE).exit_code == 0
+    judge = np.random.default_rng(0).permutation(40) % 2 == 0
+
+    def validated(_, config):
+        """Chosen for the twin: λ = 100, to be taught: 1,000; by those who judge, others are better."""
+        chosen, judged = {100.0: (0.4, 0.1), 1_000.0: (0.3, 0.6)}.get(config.own, (0.1, 0.9))
+        before, after = (np.where(judge, 0.2, value) for value in (chosen, judged))
+        return (before, after) if config.own in (100.0, 1_000.0) else (before + 0 * judge, np.where(judge, 0.9, 0.1))
+
+    monkeypatch.setattr(distillation.Distiller, "_validated", validated)
+    result = whyrec("distill", *words, "--format", "json", **environment(folders) | ALONE)
+    assert result.exit_code == 0, result.output
+    made = current_student(root / MEASURED)
+    assert made.student.config.own == 100.0  # judged by the other half, teaching gains nothing, so the twin serves
+    assert json.loads(result.stdout)[0]["serves"] == "twin"
 
 
 def fast(root, *words):
@@ -233,6 +263,21 @@ def test_explanations_come_along_on_request(served, folders):
     result = whyrec(*words, "-w", root, **environment(folders) | ALONE)
     assert result.exit_code == 0, result.output
     assert all(row["explanation"] and row["by"] == ["student"] for row in json.loads(result.stdout))
+
+
+def test_what_is_exported_scores_as_what_serves(served, tmp_path):
+    root = shutil.copytree(served[0], tmp_path / "ws")
+    settings = (root / "whyrec.toml").read_text()
+    (root / "whyrec.toml").write_text(settings.replace("liked_from = 4.0", "liked_from = 2.0"))  # not what it learnt by
+    assert whyrec("export", "student", "--out", tmp_path / "s.npz", "-w", root).exit_code == 0
+    student = current_student(root / STUDENT).student
+    items = sorted(Workspace(root).catalog.ids)
+    history = Histories.of([History(("space-01", "jungle-03"), (5.0, 3.0))], items)
+    with np.load(tmp_path / "s.npz", allow_pickle=False) as file:
+        weights = np.where(history.values.data >= file["liked_from"], 1.0, file["weak"])
+        person = weights @ file["parts"][history.values.indices]
+        scores = file["vectors"] @ (person / np.linalg.norm(person)) + file["bias"]
+    np.testing.assert_allclose(scores, student.score(history)[0], atol=1e-4)
 
 
 @pytest.mark.parametrize(

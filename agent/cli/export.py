@@ -34,7 +34,8 @@ def student(
 ) -> None:
     """Write the student into one file that other programs can score with.
 
-    Columns and rows are the items in order of their ids, which an npz file names.
+    Columns and rows are the items in order of their ids, which an npz file names. What was rated at least liked_from
+    counts 1, the rest weak; of somebody with nothing so high, what is above their own mean counts 1.
 
     Example:  whyrec export student --to onnx --out student.onnx
     """
@@ -46,5 +47,5 @@ def student(
     if to is ExportFormat.onnx:
         export_onnx(stored.student, path)
     else:
-        export_npz(stored.student, sorted(opened.workspace.catalog.ids), opened.settings.events.liked_from, path)
+        export_npz(stored.student, sorted(opened.workspace.catalog.ids), path)
     say(f"{path}: {stored.student.items:,} items, {path.stat().st_size / 2**20:.1f} MiB")

@@ -17,7 +17,10 @@ def label(
         int, typer.Option(min=0, help="Lists that the language model orders, earlier ones included.")
     ] = 500,
     budget: Annotated[
-        str | None, typer.Option(metavar="TIME", help="How long it may take, such as 30m.", show_default="no end")
+        str | None,
+        typer.Option(
+            metavar="TIME", help="How long the language model may be asked, such as 30m.", show_default="no end"
+        ),
     ] = None,
     split: HeldOutOption = None,
     trials: TrialsOption = 20,

@@ -28,7 +28,6 @@ from retrieval.cf.live import BY_TEXT, TEXT, LiveFusion, described
 from retrieval.cf.scorer import Scorer, System
 from retrieval.cf.scorers import SCORERS
 from retrieval.cf.student import Student
-from retrieval.data.labels import LABELS, LabelStore
 from retrieval.errors import InputError, command
 from retrieval.text.tower import Tower
 
@@ -101,6 +100,8 @@ class SeedRun:
         if isinstance(self._study, TunedStudy):
             return "it asks the index, whose tuned encoder has seen what is held out; the strategies stand for it"
         if name == RANKED and self._ranker is None:
+            if self._study.question.share < 1:
+                return "no ranker can be tuned in a young workspace (--share), and what serves has seen its test part"
             again = command(f"finetune ranker --split {self._study.name} --seed {self._study.seed}", self._root)
             return f"no ranker was tuned on this split, and what serves has seen its test part; run: {again}"
         return ""
@@ -111,6 +112,8 @@ class SeedRun:
             return f"it needs an index; run: {command('index', self._root)}"
         if self._student is not None:
             return ""
+        if self._study.question.share < 1:
+            return "nobody teaches a student in a young workspace (--share)"
         options = f"--split {self._study.name} --seed {self._study.seed}"
         again = f"{command(f'label {options}', self._root)} && {command(f'distill {options}', self._root)}"
         return f"no student was taught on this split; run: {again}"
@@ -122,8 +125,10 @@ class SeedRun:
     @cached_property
     def _student(self) -> StoredStudent | None:
         """The one that was taught on this very split."""
-        catalog = self._study.workspace.catalog_fingerprint
-        return student_of_split(self._root / MEASURED, catalog, self._study.split.fingerprint)
+        if not self._study.has_text:
+            return None
+        catalog, split = self._study.workspace.catalog_fingerprint, self._study.split.fingerprint
+        return student_of_split(self._root / MEASURED, catalog, self._study.space, split)
 
     @property
     def _root(self) -> Path:
@@ -171,8 +176,7 @@ class SeedRun:
         task = study.task("test")
         people = user_strata(task, study.workspace.users())
         if self._measures_student and self._student:
-            labels = LabelStore(self._root / LABELS).of(self._student.teacher)
-            people |= labelled_strata(task, labels)
+            people |= labelled_strata(task, self._student.labelled)
         return Surroundings(
             task,
             study.relevant(task),
@@ -200,7 +204,7 @@ class SeedRun:
         self._watch.start(f"{name} (seed {study.seed})", len(around.task.histories))
         if path.is_file():
             self._watch.note(f"{name} (seed {study.seed}) was measured before the interruption")
-            if name not in SCORERS:
+            if constants.is_file():
                 self._remember(json.loads(constants.read_text(encoding="utf-8")))
             return Measured.load(path)
         totals: dict[Key, float] = {}

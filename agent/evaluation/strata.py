@@ -49,10 +49,9 @@ def user_strata(task: Task, attributes: pl.DataFrame | None) -> dict[str, Member
     return {name: members for name, members in strata.items() if members.any()}
 
 
-def labelled_strata(task: Task, labels: pl.DataFrame) -> dict[str, Members]:
+def labelled_strata(task: Task, users: pl.Series) -> dict[str, Members]:
     """(n,) users whose lists a language model has ordered for a student to learn from, and all others."""
-    asked = labels.filter(pl.col("ranked").is_not_null())["user_id"].unique().to_list()
-    labelled = np.isin(np.array(task.histories.users, dtype=object), asked)
+    labelled = np.isin(np.array(task.histories.users, dtype=object), users.to_list())
     strata = {"labelled=yes": labelled, "labelled=no": ~labelled}
     return {name: members for name, members in strata.items() if members.any()}
 

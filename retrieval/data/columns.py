@@ -82,8 +82,8 @@ def refuse_unused(overrides: dict[str, str], columns: dict[str, list[str]]) -> N
         table, _, role = target.rpartition(".")
         wanted = [table] if table else _tables_with(role)
         if not set(wanted) & set(columns):
-            missing = " or ".join(f"--{name} FILE" for name in wanted)
-            raise InputError(f"--map {target}={column}: there is no such table; add {missing}")
+            missing = " or ".join(wanted)
+            raise InputError(f"--map {target}={column}: no table of {missing} is given")
         present = [name for key in wanted for name in columns.get(key, [])]
         if column not in present:
             raise InputError(f"--map {target}={column}: no such column; there are {', '.join(present)}")

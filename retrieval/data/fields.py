@@ -1,27 +1,36 @@
 """Give every further column of a table of items or users a type that text, filters and evidence can use."""
 
 import re
+from collections.abc import Mapping
+from types import MappingProxyType
 
 import polars as pl
 
 from retrieval.data.import_report import without_controls
 from retrieval.errors import InputError
 
+NO_KINDS: Mapping[str, pl.DataType] = MappingProxyType({})
 _LIST_SHARE = 0.1  # a text column becomes a list when at least this share of its values holds a bar
 
 
 def tidy_fields(
-    frame: pl.DataFrame, reserved: tuple[str, ...], *, what: str, lists: bool = True
+    frame: pl.DataFrame,
+    reserved: tuple[str, ...],
+    *,
+    what: str,
+    lists: bool = True,
+    kinds: Mapping[str, pl.DataType] = NO_KINDS,
 ) -> tuple[pl.DataFrame, list[str]]:
     """Return the fields with tidy names and types, and a note on each thing that was decided.
 
     Names become lower case with underscores. Types are string, int64, float64, bool or a list of one of these:
     text that holds only numbers becomes numbers (unless it has leading zeros), text split by ``|`` becomes a list,
     dates become ISO text. Columns of any other type are left out, which a note says. Without ``lists`` text is not
-    split and lists are left out as well. ``what`` names a row of the table in messages: item or user.
+    split and lists are left out as well. ``what`` names a row of the table in messages: item or user. ``kinds``: the
+    types that some fields, by tidy name, must have.
 
     Raises:
-        InputError: two columns have the same tidy name, or one has a ``reserved`` name.
+        InputError: two columns have the same tidy name, one has a ``reserved`` name, or its values are of another kind.
     """
     columns: dict[str, pl.Series] = {}
     notes = []
@@ -29,11 +38,11 @@ def tidy_fields(
         name = re.sub(r"\W+", "_", series.name).strip("_").lower() or "field"
         if name in columns or name in reserved:
             raise InputError(f"two columns of the {what}s table are called {name!r} once tidied; rename one of them")
-        tidy = _tidy(series, lists)
+        tidy = _as(kinds[name], series, name) if name in kinds else _tidy(series, lists)
         if tidy is None:
             notes.append(f"{series.name}: left out, its type {series.dtype} cannot be used")
             continue
-        if tidy.dtype == pl.List(pl.String) and series.dtype == pl.String:
+        if name not in kinds and tidy.dtype == pl.List(pl.String) and series.dtype == pl.String:
             notes.append(f"{name}: split at | into a list")
         columns[name] = tidy.alias(name)
     return pl.DataFrame(columns), notes
@@ -53,6 +62,32 @@ def _tidy(series: pl.Series, lists: bool) -> pl.Series | None:
         text = without_controls(pl.lit(series.cast(pl.String))).str.strip_chars()
         return _tidy_text(pl.select(text.alias(series.name)).to_series(), lists)
     return pl.Series(series.name, [None] * len(series), pl.String) if kind == pl.Null else None
+
+
+def _as(kind: pl.DataType, series: pl.Series, name: str) -> pl.Series:
+    """The values in this type, which is one of those that `tidy_fields` gives."""
+    text = (
+        pl.select(without_controls(pl.lit(series.cast(pl.String))).str.strip_chars()).to_series()
+        if _flat(series)
+        else series
+    )
+    if kind == pl.String and _flat(series):
+        return pl.select(pl.when(text != "").then(text)).to_series()
+    if isinstance(kind, pl.List):
+        tidy = _trimmed(text.str.split("|")) if _flat(series) else _tidy_list(series)
+    else:
+        tidy = _tidy(series, lists=False)
+    fits = tidy is not None and not (kind.is_integer() and tidy.dtype.is_float())
+    try:
+        if tidy is not None and fits:
+            return tidy.cast(kind)
+    except pl.exceptions.PolarsError:
+        pass
+    raise InputError(f"{name} holds other values than {kind}, which it is in the catalog")
+
+
+def _flat(series: pl.Series) -> bool:
+    return not series.dtype.is_nested()
 
 
 def _tidy_numbers(series: pl.Series) -> pl.Series:

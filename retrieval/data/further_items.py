@@ -1,7 +1,5 @@
 """Put further items into the catalog of a workspace that is there already."""
 
-from typing import Any
-
 import polars as pl
 
 from retrieval.artefacts import write_parquet
@@ -27,8 +25,9 @@ def add_items(
         InputError: the table cannot be used, or, unless ``skip_invalid``, an item is in the catalog already.
     """
     refuse_unused(overrides, {"items": table.columns()})
-    items, report = import_items(table, for_table(overrides, "items"), skip_invalid=skip_invalid)
     before = workspace.catalog.frame
+    kinds = {name: kind for name, kind in before.schema.items() if name not in ("item_id", "title")}
+    items, report = import_items(table, for_table(overrides, "items"), skip_invalid=skip_invalid, kinds=kinds)
     known = items["item_id"].is_in(before["item_id"].implode())
     if known.any():
         if not skip_invalid:
@@ -41,23 +40,12 @@ def add_items(
             raise InputError(f"{table.source}: every item in it is in the catalog already")
     unknown = [name for name in items.columns if name not in before.columns]
     report.notes += [f"{name}: left out, the catalog has no such field" for name in unknown]
-    columns = [_as(kind, items, name, table.source) for name, kind in before.schema.items()]
+    columns = [
+        items[name] if name in items.columns else pl.Series(name, [None] * len(items), kind)
+        for name, kind in before.schema.items()
+    ]
     after = pl.concat([before, pl.DataFrame(columns)])
     work = workspace.items_path.with_suffix(".unfinished")
     write_parquet(after.lazy(), work)
     work.replace(workspace.items_path)
     return items["item_id"].to_list(), report
-
-
-def _as(kind: Any, items: pl.DataFrame, name: str, source: str) -> pl.Series:
-    """A field in the catalog's type; nothing where the table does not have it."""
-    if name not in items.columns:
-        return pl.Series(name, [None] * len(items), kind)
-    column = items[name]
-    try:
-        if isinstance(kind, pl.List) and not isinstance(column.dtype, pl.List):
-            alone = pl.when(column.is_not_null()).then(pl.concat_list(column))  # no row of this table has two values
-            return pl.select(alone.cast(kind).alias(name)).to_series()
-        return column.cast(kind)
-    except pl.exceptions.PolarsError as error:
-        raise InputError(f"{source}: {name} holds {column.dtype} here and {kind} in the catalog") from error

@@ -1,9 +1,11 @@
 """What importing items and importing users share: a table with one row for each, under an id."""
 
+from collections.abc import Mapping
+
 import polars as pl
 from polars import selectors
 
-from retrieval.data.fields import tidy_fields
+from retrieval.data.fields import NO_KINDS, tidy_fields
 from retrieval.data.import_report import ImportReport, column, identifier
 from retrieval.data.readers import Table
 from retrieval.errors import InputError, first_line
@@ -21,12 +23,13 @@ def import_records(
     *,
     lists: bool = True,
     skip_invalid: bool = False,
+    kinds: Mapping[str, pl.DataType] = NO_KINDS,
 ) -> tuple[pl.DataFrame, ImportReport]:
     """Check and tidy the rows, in the file's order: the id, the ``further`` columns and every usable field.
 
     ``what`` is item or user, its id ``item_id`` or ``user_id``. ``columns`` gives the file's column for the id and for
     each of ``further``. ``checks`` are problems that make a row unusable, with where they are, beside those of ids and
-    endless texts. ``lists`` says whether fields may be lists.
+    endless texts. ``lists`` says whether fields may be lists, ``kinds`` which types some of them must have.
 
     Raises:
         InputError: no rows, or, unless ``skip_invalid``, the first row that cannot be used.
@@ -49,7 +52,7 @@ def import_records(
         raise InputError(f"{table.source}: no {what} in it")
     fields = frame.select(selectors.starts_with(_FIELD).name.map(lambda name: name.removeprefix(_FIELD)))
     try:
-        tidy, report.notes = tidy_fields(fields, (key, *further), what=what, lists=lists)
+        tidy, report.notes = tidy_fields(fields, (key, *further), what=what, lists=lists, kinds=kinds)
     except pl.exceptions.PolarsError as error:
         raise InputError(f"{table.source}: a field cannot be used: {first_line(error)}") from error
     return pl.concat([frame.select(key, *further), tidy], how="horizontal"), report

@@ -68,23 +68,23 @@ class LabelStore:
         found = pl.concat(frames)
         return found.filter(pl.col("part") == pl.col("part").max().over(LIST)).drop("part"), damaged
 
-    def of(self, teacher: str) -> pl.DataFrame:
-        """Those of one teacher.
+    def of(self, teacher: str, again: str) -> tuple[pl.DataFrame, int]:
+        """Those of one teacher; and how many parts cannot be read. ``again``: the command that makes some.
 
         Raises:
             InputError: there are none; names the teachers of those that are there.
         """
-        found, _ = self.read()
+        found, damaged = self.read()
         own = found.filter(pl.col("teacher") == teacher)
         if len(own):
-            return own
+            return own, damaged
         others = ", ".join(found["teacher"].unique().sort())
         if others:
             raise InputError(
-                f"the labels here are of another teacher ({others}; now it is {teacher}): scorers, ranker or split "
-                "have changed; label anew: whyrec label"
+                f"the labels here are of another teacher ({others}; now it is {teacher}): scorers, ranker, encoder, "
+                f"settings or split have changed; label anew: {again}"
             )
-        raise InputError("there are no labels to learn from; make some with: whyrec label")
+        raise InputError(f"there are no labels to learn from; make some with: {again}")
 
     def _parts(self) -> list[Path]:
         return sorted(self._folder.glob("part-*.parquet"))
