@@ -40,7 +40,7 @@ def sources(root: Path) -> list[RankingLists]:
     found = []
     for study, split, other in zip(studies, splits, learnt[::-1], strict=True):
         study.split = Split(split.name, split.seed, split.events.filter(other))
-        found.append(RankingLists(study, Retrieval(study, TEXT_ALONE), unseen))
+        found.append(RankingLists(study, Retrieval(TEXT_ALONE), unseen))
     return found
 
 

@@ -4,7 +4,7 @@
     python -m benchmarks.ranker --data amazon-games --split cold-items --games FOLDER --users 2000
 
 For each seed a ranker is tuned on the split, then all are measured on its test part. Workspaces are kept in --work with
-what is tuned there, so an interrupted run goes on where it was with --resume.
+what is tuned there, so an interrupted run goes on where it was.
 """
 
 import argparse
@@ -15,8 +15,10 @@ from agent.evaluation.study import Question, Study
 from agent.models import Models
 from agent.settings import RANKER, load_settings
 from agent.tuned_ranker import ranker_of_split
-from benchmarks.quality import DEMOS, GAMES, workspace
+from agent.unfinished import UNFINISHED
+from benchmarks.comparing import DATA
 from benchmarks.quality import whyrec as run
+from benchmarks.quality import workspace
 from benchmarks.reporting import RESULTS
 from retrieval.data.workspace import Workspace
 
@@ -31,10 +33,19 @@ def is_tuned(root: Path, split: str, seed: int) -> bool:
     return ranker_of_split(root / RANKER, study.held_out) is not None
 
 
+def tune_unless_there(root: Path, split: str, seed: int, trials: int, lists: int = 1_000) -> None:
+    """Tune a ranker on a split, or go on where an interrupted tuning of it stopped."""
+    if is_tuned(root, split, seed):
+        return
+    resume = ["--resume"] if (root / RANKER / UNFINISHED).is_dir() else []
+    words = ["--split", split, "--seed", seed, "--trials", trials, "--lists", lists, "--start-from", "none", "-w", root]
+    run("finetune", "ranker", *words, *resume, settings={})
+
+
 def main() -> None:
     """Tune, measure, and copy the report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", choices=(*DEMOS, GAMES), required=True)
+    parser.add_argument("--data", choices=DATA, required=True)
     parser.add_argument("--split", default="cold-items")
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--lists", type=int, default=1_000)
@@ -42,16 +53,11 @@ def main() -> None:
     parser.add_argument("--users", type=int, help="at most so many in the test; all without it")
     parser.add_argument("--games", type=Path, help="folder of Amazon Games with items.parquet and interactions.parquet")
     parser.add_argument("--work", type=Path, default=Path(".bench"), help="where workspaces are kept")
-    parser.add_argument("--resume", action="store_true", help="go on with an interrupted tuning")
     asked = parser.parse_args()
     root = workspace(asked.data, asked.work, asked.games, {})
     common = ["--split", asked.split, "--trials", asked.trials, "-w", root]
     for seed in range(asked.seeds):
-        if is_tuned(root, asked.split, seed):
-            continue
-        unfinished = asked.resume and (root / RANKER / ".unfinished").is_dir()
-        words = ["--seed", seed, "--lists", asked.lists, "--start-from", "none", *(["--resume"] if unfinished else [])]
-        run("finetune", "ranker", *common, *words, settings={})
+        tune_unless_there(root, asked.split, seed, asked.trials, asked.lists)
     out = asked.work / f"{asked.data}-ranker-{asked.split}"
     shutil.rmtree(out, ignore_errors=True)
     systems = COLD if asked.split == "cold-items" else WARM

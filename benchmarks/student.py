@@ -5,21 +5,21 @@
 
 Cold items, where what is known of a person in the test is what the labels were made of: so the teacher's lists are in
 the labels, and the language model is asked once. Each seed is a split of its own. A ranker is tuned on it if there is
-none yet (`benchmarks.ranker` does the same), and `whyrec label` asks it about as many people as --lists says. Then for
+none yet, and `whyrec label` asks it about as many people as --lists says. Then for
 each budget the language model's part in the labels of a share of them is used and that of all others is left out, as if
-it had not been asked. Three seeds of students; users are those whose lists the language model was asked for.
+it had not been asked. Three seeds of students; users are those whose lists the language model was asked for. Where
+no gain of the ranker was proven it is asked for none: then the teacher is the scorers, for everybody with a list.
 
 teacher: the labels themselves. scorers: what the model was given. cosine, soft-knn, tower, text-ease: scorers alone,
 with their parameters from validation. twin: the student before it is taught. student: taught with the model's part in
 the labels of half of the people (`labelled=yes`, the others `labelled=no`). Controls, taught by lists of the same
-people: by-scorers, without the model; by-text-ease, by the scorer that the tables begin with; shuffled, with what the
-model said of each list's items dealt to them anew. at-once: one lesson instead of two. Ablations, as the student but
-for one setting. `labels=5%` and so on: of the student with other budgets.
+people, in two lessons as well: by-scorers, without the model; by-text-ease, by the scorer that the tables begin with;
+shuffled, with what the model said of each list's items dealt to them anew. at-once: one lesson, as long as both.
+Ablations, as the student but for one setting. `labels=5%` and so on: of the student with other budgets.
 """
 
-import argparse
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -28,42 +28,40 @@ from matplotlib import pyplot
 
 from agent.cli.console import Steps, say
 from agent.cli.options import open_workspace
-from agent.distillation import lessons, student_config, teacher_lists
-from agent.evaluation.measure import Key, Measured, Surroundings, measure
-from agent.evaluation.output import as_text, machine, versions
-from agent.evaluation.report import PRIMARY, Rows, comparisons, pooled
-from agent.evaluation.strata import item_strata, labelled_strata, user_strata
+from agent.distillation import lessons, student_config, teacher_lists, with_model
+from agent.evaluation.measure import Key, Measured, Surroundings
+from agent.evaluation.report import PRIMARY, pooled
+from agent.evaluation.strata import labelled_strata, user_strata
 from agent.evaluation.study import Question, Study
 from agent.evaluation.tuning import tuned
 from agent.gate import put_together
 from agent.models import Models
 from agent.ranking_lists import find_retrieval
 from agent.teacher import Teacher, find_teacher
-from benchmarks.quality import DEMOS, GAMES, workspace
+from benchmarks.comparing import STUDENTS, TAUGHT, TRIALS, measured, parser, surroundings, write_comparison
+from benchmarks.quality import GAMES, workspace
 from benchmarks.quality import whyrec as run
-from benchmarks.ranker import is_tuned
+from benchmarks.ranker import tune_unless_there
 from benchmarks.reporting import RESULTS
 from finetune.distill import Distillation, TeacherLists, distil
 from retrieval.cf.scorer import System
 from retrieval.cf.student import Student
 from retrieval.data.histories import Histories
-from retrieval.data.labels import LABELS, LabelStore
+from retrieval.data.labels import LABELS, SCHEMA, LabelStore
 from retrieval.ranking import Floats, Top
 from retrieval.text.text_ease import TextEase
 
-SPLIT, STUDENTS = "cold-items", 3
+SPLIT, LISTS = "cold-items", 1_000
 ALONE = ("cosine", "soft-knn", "tower", TextEase.name)  # scorers that are measured beside the students
-TRIALS = {GAMES: 4}  # of the search for a scorer's parameters; eight elsewhere
 BUDGETS = (0.01, 0.02, 0.05, 0.1, 0.2, 1.0)  # shares of the people whose lists were labelled, beside none and half
 HALF = 0.5
-DEFAULT = Distillation()
 ABLATIONS = {
-    "without-decay": replace(DEFAULT, decay=0.0),
-    "forgetting": replace(DEFAULT, forgotten=0.2),
-    "liked-too": replace(DEFAULT, liked=0.1),
-    "adversarial": replace(DEFAULT, adversarial=1.0),
-    "softer": replace(DEFAULT, temperature=1.0),
-    "half-as-long": replace(DEFAULT, epochs=DEFAULT.epochs // 2),
+    "without-decay": replace(TAUGHT, decay=0.0),
+    "forgetting": replace(TAUGHT, forgotten=0.2),
+    "liked-too": replace(TAUGHT, liked=0.1),
+    "adversarial": replace(TAUGHT, adversarial=1.0),
+    "softer": replace(TAUGHT, temperature=1.0),
+    "half-as-long": replace(TAUGHT, epochs=TAUGHT.epochs // 2),
 }
 
 
@@ -100,7 +98,7 @@ class Bench:
     @property
     def asked(self) -> pl.Series:
         """Users whose lists the language model was asked for."""
-        return self.labels.filter(pl.col("ranked").is_not_null())["user_id"].unique().sort()
+        return with_model(self.labels)["user_id"].unique().sort()
 
     def with_budget(self, share: float) -> pl.DataFrame:
         """The labels in which the language model has a say for so many of those it was asked about."""
@@ -109,7 +107,7 @@ class Bench:
         score = pl.when(kept).then("score").otherwise("retrieved")
         return self.labels.with_columns(score=score, ranked=pl.when(kept).then("ranked"))
 
-    def taught(self, labels: pl.DataFrame, how: Distillation = DEFAULT) -> list[Student]:
+    def taught(self, labels: pl.DataFrame, how: Distillation = TAUGHT) -> list[Student]:
         """The twin after the lessons of these labels, with each seed."""
         first, *further = lessons(labels, self.teacher.room)
         students = [self._after_scorers(first, replace(how, seed=seed)) for seed in range(STUDENTS)]
@@ -118,9 +116,9 @@ class Bench:
         return students
 
     def taught_at_once(self, labels: pl.DataFrame) -> list[Student]:
-        """The twin after one lesson of all lists."""
-        lists = teacher_lists(labels, self.teacher.room, "score")
-        return [distil(self.twin, lists, replace(DEFAULT, seed=seed)) for seed in range(STUDENTS)]
+        """The twin after one lesson of all lists, as long as two."""
+        lists, how = teacher_lists(labels, self.teacher.room, "score"), replace(TAUGHT, epochs=2 * TAUGHT.epochs)
+        return [distil(self.twin, lists, replace(how, seed=seed)) for seed in range(STUDENTS)]
 
     def _after_scorers(self, lists: TeacherLists, how: Distillation) -> Student:
         """After the lesson of the scorers, which is the same for all budgets."""
@@ -128,14 +126,15 @@ class Bench:
             self._first[how] = distil(self.twin, lists, how)
         return self._first[how]
 
-    def surroundings(self, labels: pl.DataFrame) -> Surroundings:
+    def around(self, labels: pl.DataFrame) -> Surroundings:
         """Users whose lists the model was asked for, in two groups: by whether these labels have its part."""
-        study, task = self.study, self.study.task("test")
-        rows = np.flatnonzero(np.isin(np.array(task.histories.users, dtype=object), self.asked.to_list()))
+        task = self.study.task("test")
+        users = self.asked if len(self.asked) else self.labels["user_id"].unique()
+        rows = np.flatnonzero(np.isin(np.array(task.histories.users, dtype=object), users.to_list()))
         task = replace(task, histories=task.histories.take(rows), held_out=task.held_out[rows])
-        people = user_strata(task, None) | labelled_strata(task, labels)
-        relevant, liked = study.relevant(task), task.relevant(study.settings.events.liked_from)
-        return Surroundings(task, relevant, liked, item_strata(task), people, None, None)
+        return surroundings(
+            self.study, task, user_strata(task, None) | labelled_strata(task, with_model(labels)["user_id"])
+        )
 
 
 def dealt_anew(labels: pl.DataFrame, seed: int) -> pl.DataFrame:
@@ -160,32 +159,35 @@ def weights(before: Floats, said: Floats, score: Floats) -> Floats:
 
 def prepared(root: Path, seed: int, trials: int, lists: int) -> Bench:
     """Tune, label and make the twin."""
-    split = ("--split", SPLIT, "--trials", trials, "--seed", seed, "-w", root)
-    if not is_tuned(root, SPLIT, seed):
-        run("finetune", "ranker", *split, "--lists", 1_000, "--start-from", "none", settings={})
-    run("label", *split, "--lists", lists, settings={})
+    tune_unless_there(root, SPLIT, seed, trials)
+    run("label", "--split", SPLIT, "--trials", trials, "--seed", seed, "-w", root, "--lists", lists, settings={})
     opened = open_workspace(root)
     study = Study(opened.workspace, opened.settings, Models(opened.settings, say), Question(SPLIT), seed)
     with Steps() as watch:
         retrieval = find_retrieval(study, trials, watch)
         teacher, why = find_teacher(study, retrieval, measured=True)
         if why:
-            raise SystemExit(f"the language model has no say: {why}")
+            watch.note(f"the language model has no say: {why}")
         twin = Student.fit(teacher.room.data, student_config(study, trials, watch))
-    return Bench(study, teacher, twin, LabelStore(root / LABELS).of(teacher.fingerprint))
+    return Bench(study, teacher, twin, LabelStore(root / LABELS).of(teacher.fingerprint, "whyrec label")[0])
 
 
-def by_text_ease(bench: Bench, text_ease: System) -> pl.DataFrame:
-    """Lists of the same people by the one scorer that the tables begin with."""
-    people, room = bench.teacher.histories, bench.teacher.room
+def by_text_ease(bench: Bench, labels: pl.DataFrame, text_ease: System) -> pl.DataFrame:
+    """Lists of the same people by the one scorer that the tables begin with, in the same lessons."""
+    room = bench.teacher.room
+    people = room.data.histories
+    people = people.take(
+        np.flatnonzero(np.isin(np.array(people.users, dtype=object), labels["user_id"].unique().to_list()))
+    )
     found = text_ease.top(people, bench.study.settings.ranking.candidates, candidates=room.among)
+    again = set(with_model(labels)["user_id"])
     rows = [
-        (user, people.items[column], float(score))
-        for user, columns, scores in zip(people.users, found.columns, found.scores, strict=True)
+        (user, known, people.items[column], float(score), 0.0 if user in again else None, float(score))
+        for user, known, columns, scores in zip(people.users, people.hashes(), found.columns, found.scores, strict=True)
         for column, score in zip(columns, scores, strict=True)
         if column >= 0
     ]
-    return pl.DataFrame(rows, schema=["user_id", "item_id", "score"], orient="row")
+    return pl.DataFrame(rows, SCHEMA.names()[1:], orient="row", infer_schema_length=None)
 
 
 def systems(bench: Bench, trials: int) -> Iterator[tuple[str, Sequence[System]]]:
@@ -198,33 +200,22 @@ def systems(bench: Bench, trials: int) -> Iterator[tuple[str, Sequence[System]]]
     yield "twin", [bench.twin]
     yield "student", bench.taught(half)
     yield "by-scorers", bench.taught(half.with_columns(score="retrieved"))
-    yield "by-text-ease", bench.taught_at_once(by_text_ease(bench, alone[TextEase.name]))
+    yield "by-text-ease", bench.taught(by_text_ease(bench, half, alone[TextEase.name]))
     yield "shuffled", bench.taught(dealt_anew(half, bench.study.seed))
     yield "at-once", bench.taught_at_once(half)
     for name, how in ABLATIONS.items():
         yield name, bench.taught(half, how)
 
 
-def measured(name: str, versions_: Sequence[System], around: Surroundings, seed: int) -> Measured:
-    """One system on one split, as the mean of its versions."""
-    runs = [measure(one, around, version, None) for version, one in enumerate(versions_)]
-    return replace(pooled(runs), system=name, seed=seed)
-
-
 def of_split(bench: Bench, trials: int) -> tuple[dict[str, Measured], dict[float, Measured]]:
     """Every system on one split, and the student by its share of labels."""
-    seed, around = bench.study.seed, bench.surroundings(bench.with_budget(HALF))
-    found = {}
-    for name, versions_ in systems(bench, trials):
-        found[name] = measured(name, versions_, around, seed)
-        say(f"{name} {np.nanmean(found[name].by_user[PRIMARY]):.4f}")
-    none = bench.taught(bench.with_budget(0))
-    curve = {0.0: measured("student", none, around, seed), HALF: found["student"]}
+    seed, around = bench.study.seed, bench.around(bench.with_budget(HALF))
+    found = {name: measured(name, versions_, around, seed) for name, versions_ in systems(bench, trials)}
+    curve = {0.0: found["by-scorers"], HALF: found["student"]}
     for share in BUDGETS:
-        curve[share] = measured("student", bench.taught(bench.with_budget(share)), around, seed)
+        curve[share] = measured(f"{share:.0%} of the labels", bench.taught(bench.with_budget(share)), around, seed)
     curve = dict(sorted(curve.items()))
     for share, one in curve.items():
-        say(f"{share:.0%} {np.nanmean(one.by_user[PRIMARY]):.4f}")
         found["student"].by_user[Key(f"labels={share:.0%}", *PRIMARY[1:])] = one.by_user[PRIMARY]
     return found, curve
 
@@ -246,35 +237,24 @@ def plot(curve: dict[int, float], flat: dict[str, float], path: Path) -> None:
 
 def main() -> None:
     """Measure students and write the report."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", choices=(*DEMOS, GAMES), default="movielens-small")
-    parser.add_argument("--lists", type=int, default=1_000, help="how many the language model is asked for")
-    parser.add_argument("--games", type=Path, help="folder of Amazon Games with items.parquet and interactions.parquet")
-    parser.add_argument("--work", type=Path, default=Path(".bench"), help="where workspaces are kept")
-    parser.add_argument("--seeds", type=int, default=1, help="how many splits")
-    asked = parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("--lists", type=int, default=LISTS, help="how many the language model is asked for")
+    asked = options.parse_args()
     root, trials = workspace(asked.data, asked.work, asked.games, {}), TRIALS.get(asked.data, 8)
     benches = [prepared(root, seed, trials, asked.lists) for seed in range(asked.seeds)]
     found, curves = zip(*(of_split(bench, trials) for bench in benches), strict=True)
-    runs = {name: [one[name] for one in found] for name in found[0]}
-    whole = {name: pooled(each) for name, each in runs.items()}
-    rows = [row for each in runs.values() for row in Rows(asked.data, SPLIT).of(each)]
     name = f"{asked.data}-student-{SPLIT}"
+    games = " --games FOLDER" if asked.data == GAMES else ""
+    command = f"python -m benchmarks.student --data {asked.data}{games} --lists {asked.lists} --seeds {asked.seeds}"
     meta = {
-        "command": f"python -m benchmarks.student --data {asked.data} --lists {asked.lists} --seeds {asked.seeds}",
         "split": {"name": SPLIT, "fingerprint": {one.study.seed: one.study.split.fingerprint for one in benches}},
-        "student_seeds": STUDENTS,
         "trials": trials,
         "lists": {one.study.seed: len(one.asked) for one in benches},
-        "distillation": asdict(DEFAULT),
         "teacher": {one.study.seed: one.teacher.fingerprint for one in benches},
-        "versions": versions(),
-        "machine": machine(),
     }
-    against = [one for system in ("student", "teacher") for one in comparisons(whole, system)]
-    report = {"meta": meta, "rows": [asdict(row) for row in rows], "comparisons": against}
-    (RESULTS / f"{name}.json").write_text(as_text(report), encoding="utf-8")
-    flat = {one: float(np.nanmean(whole[one].by_user[PRIMARY])) for one in ("teacher", "scorers", "twin")}
+    write_comparison(name, command, found, (asked.data, SPLIT), ("student", "teacher"), meta)
+    whole = {system: pooled([one[system] for one in found]) for system in ("teacher", "scorers", "twin")}
+    flat = {system: float(np.nanmean(one.by_user[PRIMARY])) for system, one in whole.items()}
     lists = np.mean([len(bench.asked) for bench in benches])
     means = {
         round(share * lists): float(np.nanmean(pooled([curve[share] for curve in curves]).by_user[PRIMARY]))

@@ -6,7 +6,8 @@ import shutil
 import polars as pl
 import pytest
 import torch
-from ranker_world import environment, indexed_world, opened, tune_ranker, whyrec
+from evaluation_world import events, items
+from ranker_world import environment, indexed_world, opened, said_by, tune_ranker, whyrec
 from safetensors.torch import load_file
 from tiny_language_model import save_tiny_language_model
 
@@ -14,6 +15,8 @@ from agent import models as models_module
 from agent import settings as settings_module
 from agent import stored, tuned_ranker
 from agent.tuned_ranker import current_ranker
+from retrieval.data.readers import Table
+from retrieval.data.workspace import create_workspace
 from retrieval.errors import ModelError
 
 TEXT_ALONE = {"strategy": "single", "soft-knn": 1.0}
@@ -90,26 +93,43 @@ def test_the_packaged_ranker_is_not_measured_where_it_has_seen_the_test(root, fo
     assert "has seen its test part" in seen.stderr.replace("\n", " ")
 
 
-def test_on_other_items_the_packaged_ranker_is_proven_before_it_serves(packaged, root, folders, tmp_path):
-    """What helps with some items may harm with others; its gate says nothing of these."""
+def ordered_by(root, folders, **more):
+    """What had a say in a list, and what was said beside it."""
+    answer = whyrec("recommend", "user-01", "-f", "json", "-w", root, **environment(folders) | more)
+    assert answer.exit_code == 0, answer.output
+    return [row["by"] for row in json.loads(answer.stdout)], said_by(answer)
+
+
+@pytest.mark.usefixtures("packaged")
+def test_further_items_leave_the_packaged_ranker_what_it_was_proven_on(root, folders, tmp_path):
     further = pl.DataFrame({"item_id": ["new"], "title": ["Space Tale New"], "about": ["a story of space"]})
     further.write_csv(tmp_path / "new.csv")
     assert whyrec("add-items", tmp_path / "new.csv", "-w", root, **environment(folders)).exit_code == 0
-    answer = whyrec("recommend", "user-01", "-f", "json", "-w", root, **environment(folders))
-    assert answer.exit_code == 0, answer.output
-    assert "whyrec finetune ranker --lists 0" in answer.stderr.replace("\n", " ")
-    assert all("rank" not in row["by"] for row in json.loads(answer.stdout))
-    words = ("finetune", "ranker", "--lists", "0", "--split", "cold-items", "--trials", "1", "-w", root)
-    proven = whyrec(*words, **environment(folders))
+    by, _ = ordered_by(root, folders)
+    assert all("rank" in stages for stages in by)
+
+
+def test_on_other_data_the_packaged_ranker_is_proven_before_it_serves(packaged, folders, tmp_path):
+    """What helps with some items may harm with others; its gate says nothing of these."""
+    root = tmp_path / "others"
+    some = items().head(-1)
+    kept = events().filter(pl.col("item_id").is_in(some["item_id"].implode()))
+    create_workspace(root, Table(some.lazy(), "items"), Table(kept.lazy(), "events"), noun="story")
+    assert whyrec("index", "-w", root, **environment(folders)).exit_code == 0
+    by, said = ordered_by(root, folders)
+    assert "whyrec finetune ranker --lists 0" in said
+    assert all("rank" not in stages for stages in by)
+    proven = whyrec("finetune", "ranker", "--lists", "0", "--trials", "1", "-w", root, **environment(folders))
     assert proven.exit_code == 0, proven.output
     own = current_ranker(root / "models" / "ranker")
     before, after = (load_file(folder / "adapter_model.safetensors") for folder in (packaged, own.folder))
     assert before.keys() == after.keys()
     assert all(torch.equal(before[name], after[name]) for name in before)
     assert own.gate.strata["everybody"].lists > 0
-    opened(root, 0.6, retrieval=TEXT_ALONE)
-    answer = whyrec("recommend", "user-01", "-f", "json", "-w", root, **environment(folders))
-    assert all("rank" in row["by"] for row in json.loads(answer.stdout))
+    assert own.retrieval == TEXT_ALONE  # what serves here
+    opened(root, 0.6)
+    by, _ = ordered_by(root, folders)
+    assert all("rank" in stages for stages in by)
 
 
 def test_a_ranker_of_an_older_format_is_named(packaged, root, folders):
