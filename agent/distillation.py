@@ -1,6 +1,6 @@
 """`whyrec distill`: teach a student from labels, and let it serve where validation proves that teaching helps."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -87,34 +87,42 @@ def with_model(labels: pl.DataFrame) -> pl.DataFrame:
     return labels.filter(pl.col("ranked").is_not_null().all().over(PERSON))
 
 
-def teacher_lists(labels: pl.DataFrame, room: Classroom, by: str) -> "TeacherLists":
-    """The labels of one teacher as lists; ``by``: the column with the scores."""
+def shared(labels: pl.DataFrame) -> pl.DataFrame:
+    """The labels with new scores: for everybody, what the language model has said to those that it was asked for.
+
+    ``score = z(retrieved) + Σ (z(score) − z(retrieved)) / (n + 1)``, z over a list, the sum over the n lists in which
+    the model has judged the item. So a list that it was not asked for changes as others do on average, and one that it
+    was asked for is rid of chance (DECISIONS.md, 2026-11-27).
+    """
+    before, after = (_standardised(name).over(PERSON) for name in ("retrieved", "score"))
+    found = labels.with_columns(before.alias("before"))
+    change = with_model(labels.with_columns((after - before).alias("change"))).group_by("item_id")
+    mean = change.agg((pl.col("change").sum() / (pl.len() + 1)).alias("change"))
+    found = found.join(mean, on="item_id", how="left", maintain_order="left")
+    return found.with_columns(score=pl.col("before") + pl.col("change").fill_null(0)).drop("before", "change")
+
+
+def _standardised(name: str) -> pl.Expr:
+    spread = pl.col(name).std(ddof=0)
+    return pl.when(spread > 0).then((pl.col(name) - pl.col(name).mean()) / spread).otherwise(0)
+
+
+def teacher_lists(labels: pl.DataFrame, room: Classroom) -> "TeacherLists":
+    """The labels of one teacher as lists."""
     from finetune.distill import TeacherLists
 
     histories = room.data.histories
     columns = pl.col("item_id").replace_strict(
         list(histories.items), range(len(histories.items)), return_dtype=pl.Int64
     )
-    lists = labels.group_by("user_id", maintain_order=True).agg(columns.alias("columns"), pl.col(by))
-    width = int(lists["columns"].list.len().max() or 0)  # type: ignore[arg-type]
+    lists = labels.group_by("user_id", maintain_order=True).agg(columns.alias("columns"), "score")
+    width = max(lists["columns"].list.len().to_list(), default=0)
     padded = np.full((len(lists), width), -1, dtype=np.int64), np.zeros((len(lists), width), dtype=np.float32)
-    for row, (own, given) in enumerate(lists.select("columns", by).iter_rows()):
+    for row, (own, given) in enumerate(lists.select("columns", "score").iter_rows()):
         padded[0][row, : len(own)], padded[1][row, : len(own)] = own, given
     row_of = {user: row for row, user in enumerate(histories.users)}
     people = histories.take(np.array([row_of[user] for user in lists["user_id"]], dtype=np.int64))
     return TeacherLists(people, *padded, room.among)
-
-
-def lessons(labels: pl.DataFrame, room: Classroom) -> list["TeacherLists"]:
-    """What is taught, one after the other: everybody's list as the scorers order it, then those the model has ordered.
-
-    In one lesson, the scorers' lists of the many would take back what the model's lists of the few have taught.
-    """
-    ordered = with_model(labels)
-    found = [teacher_lists(labels, room, "retrieved")]
-    if len(ordered):
-        found.append(teacher_lists(ordered, room, "score"))
-    return found
 
 
 class Distiller:
@@ -148,7 +156,7 @@ class Distiller:
         proof = self.proof()
         student = Student.fit(room.data, proof.taught if proof.proven else proof.alone)
         if proof.proven:
-            student = self._taught(student, lessons(labels, room))
+            student = self._taught(student, teacher_lists(shared(labels), room))
         validation = {"split": self._study.name, "seed": self._study.seed, **proof.figures, "proven": proof.proven}
         made = {
             "command": command,
@@ -194,21 +202,19 @@ class Distiller:
         gain = compare(after, [before], self._study.seed)[0]
         return Proof(alone, taught, float(before.mean()), float(after.mean()), gain.low, len(after))
 
-    def _taught(self, student: Student, lists: Sequence["TeacherLists"]) -> Student:
-        """The student after these lessons."""
+    def _taught(self, twin: Student, lists: "TeacherLists") -> Student:
         from finetune.distill import distil
 
-        self._watch.start("Teaching the student", len(lists) * self._how.epochs)
-        for lesson in lists:
-            losses: list[Mapping[str, float]] = []
+        self._watch.start("Teaching the student", self._how.epochs)
+        losses: list[Mapping[str, float]] = []
 
-            def told(found: Mapping[str, float], losses: list[Mapping[str, float]] = losses) -> None:
-                losses.append(found)
-                self._watch.advance()
+        def told(found: Mapping[str, float]) -> None:
+            losses.append(found)
+            self._watch.advance()
 
-            student = distil(student, lesson, self._how, told)
-            said = "  ".join(f"{name} {losses[0][name]:.4g} to {value:.4g}" for name, value in losses[-1].items())
-            self._watch.note(f"{len(lesson.histories):,} lists: loss {said}")
+        student = distil(twin, lists, self._how, told)
+        said = "  ".join(f"{name} {losses[0][name]:.4g} to {value:.4g}" for name, value in losses[-1].items())
+        self._watch.note(f"loss: {said}")
         return student
 
     def _validated(self, config: StudentConfig) -> tuple[Figures, Figures]:

@@ -13,13 +13,13 @@ no gain of the ranker was proven it is asked for none: then the teacher is the s
 teacher: the labels themselves. scorers: what the model was given. cosine, soft-knn, tower, text-ease: scorers alone,
 with their parameters from validation. twin: the student before it is taught. student: taught with the model's part in
 the labels of half of the people (`labelled=yes`, the others `labelled=no`). Controls, taught by lists of the same
-people, in two lessons as well: by-scorers, without the model; by-text-ease, by the scorer that the tables begin with;
-shuffled, with what the model said of each list's items dealt to them anew. at-once: one lesson, as long as both.
-Ablations, as the student but for one setting. `labels=5%` and so on: of the student with other budgets.
+people: by-scorers, without the model; by-text-ease, by the scorer that the tables begin with; shuffled, with what the
+model said of each list's items dealt to them anew. own-lists: the model's part stays with the lists that it was asked
+for. Ablations, as the student but for one setting. `labels=5%` and so on: of the student with other budgets.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +28,7 @@ from matplotlib import pyplot
 
 from agent.cli.console import Steps, say
 from agent.cli.options import open_workspace
-from agent.distillation import lessons, student_config, teacher_lists, with_model
+from agent.distillation import shared, student_config, teacher_lists, with_model
 from agent.evaluation.measure import Key, Measured, Surroundings
 from agent.evaluation.report import PRIMARY, pooled
 from agent.evaluation.strata import labelled_strata, user_strata
@@ -43,11 +43,11 @@ from benchmarks.quality import GAMES, workspace
 from benchmarks.quality import whyrec as run
 from benchmarks.ranker import tune_unless_there
 from benchmarks.reporting import RESULTS
-from finetune.distill import Distillation, TeacherLists, distil
+from finetune.distill import Distillation, distil
 from retrieval.cf.scorer import System
 from retrieval.cf.student import Student
 from retrieval.data.histories import Histories
-from retrieval.data.labels import LABELS, SCHEMA, LabelStore
+from retrieval.data.labels import LABELS, LabelStore
 from retrieval.ranking import Floats, Top
 from retrieval.text.text_ease import TextEase
 
@@ -93,7 +93,6 @@ class Bench:
     teacher: Teacher
     twin: Student
     labels: pl.DataFrame
-    _first: dict[Distillation, Student] = field(default_factory=dict)
 
     @property
     def asked(self) -> pl.Series:
@@ -108,23 +107,13 @@ class Bench:
         return self.labels.with_columns(score=score, ranked=pl.when(kept).then("ranked"))
 
     def taught(self, labels: pl.DataFrame, how: Distillation = TAUGHT) -> list[Student]:
-        """The twin after the lessons of these labels, with each seed."""
-        first, *further = lessons(labels, self.teacher.room)
-        students = [self._after_scorers(first, replace(how, seed=seed)) for seed in range(STUDENTS)]
-        for lesson in further:
-            students = [distil(one, lesson, replace(how, seed=seed)) for seed, one in enumerate(students)]
-        return students
+        """The twin, taught by these as `whyrec distill` does, with each seed."""
+        return self.taught_by(shared(labels), how)
 
-    def taught_at_once(self, labels: pl.DataFrame) -> list[Student]:
-        """The twin after one lesson of all lists, as long as two."""
-        lists, how = teacher_lists(labels, self.teacher.room, "score"), replace(TAUGHT, epochs=2 * TAUGHT.epochs)
+    def taught_by(self, labels: pl.DataFrame, how: Distillation = TAUGHT) -> list[Student]:
+        """The twin, taught by each list as it is."""
+        lists = teacher_lists(labels, self.teacher.room)
         return [distil(self.twin, lists, replace(how, seed=seed)) for seed in range(STUDENTS)]
-
-    def _after_scorers(self, lists: TeacherLists, how: Distillation) -> Student:
-        """After the lesson of the scorers, which is the same for all budgets."""
-        if how not in self._first:
-            self._first[how] = distil(self.twin, lists, how)
-        return self._first[how]
 
     def around(self, labels: pl.DataFrame) -> Surroundings:
         """Users whose lists the model was asked for, in two groups: by whether these labels have its part."""
@@ -172,22 +161,19 @@ def prepared(root: Path, seed: int, trials: int, lists: int) -> Bench:
     return Bench(study, teacher, twin, LabelStore(root / LABELS).of(teacher.fingerprint, "whyrec label")[0])
 
 
-def by_text_ease(bench: Bench, labels: pl.DataFrame, text_ease: System) -> pl.DataFrame:
-    """Lists of the same people by the one scorer that the tables begin with, in the same lessons."""
-    room = bench.teacher.room
+def by_text_ease(bench: Bench, text_ease: System) -> pl.DataFrame:
+    """Lists of the same people by the one scorer that the tables begin with."""
+    room, users = bench.teacher.room, bench.labels["user_id"].unique().to_list()
     people = room.data.histories
-    people = people.take(
-        np.flatnonzero(np.isin(np.array(people.users, dtype=object), labels["user_id"].unique().to_list()))
-    )
+    people = people.take(np.flatnonzero(np.isin(np.array(people.users, dtype=object), users)))
     found = text_ease.top(people, bench.study.settings.ranking.candidates, candidates=room.among)
-    again = set(with_model(labels)["user_id"])
     rows = [
-        (user, known, people.items[column], float(score), 0.0 if user in again else None, float(score))
-        for user, known, columns, scores in zip(people.users, people.hashes(), found.columns, found.scores, strict=True)
+        (user, people.items[column], float(score))
+        for user, columns, scores in zip(people.users, found.columns, found.scores, strict=True)
         for column, score in zip(columns, scores, strict=True)
         if column >= 0
     ]
-    return pl.DataFrame(rows, SCHEMA.names()[1:], orient="row", infer_schema_length=None)
+    return pl.DataFrame(rows, ["user_id", "item_id", "score"], orient="row")
 
 
 def systems(bench: Bench, trials: int) -> Iterator[tuple[str, Sequence[System]]]:
@@ -199,10 +185,10 @@ def systems(bench: Bench, trials: int) -> Iterator[tuple[str, Sequence[System]]]
     yield from ((name, [one]) for name, one in alone.items())
     yield "twin", [bench.twin]
     yield "student", bench.taught(half)
-    yield "by-scorers", bench.taught(half.with_columns(score="retrieved"))
-    yield "by-text-ease", bench.taught(by_text_ease(bench, half, alone[TextEase.name]))
+    yield "by-scorers", bench.taught(bench.with_budget(0))
+    yield "by-text-ease", bench.taught_by(by_text_ease(bench, alone[TextEase.name]))
     yield "shuffled", bench.taught(dealt_anew(half, bench.study.seed))
-    yield "at-once", bench.taught_at_once(half)
+    yield "own-lists", bench.taught_by(half)
     for name, how in ABLATIONS.items():
         yield name, bench.taught(half, how)
 

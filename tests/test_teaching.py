@@ -327,27 +327,40 @@ def test_a_damaged_student_is_named(served, tmp_path):
         current_student(root / STUDENT)
 
 
-def test_the_model_is_learnt_from_after_the_scorers_and_from_its_own_lists_alone():
-    items, users = ("a", "b", "c", "d"), ("ann", "bob", "eve")
-    values = csr_array(np.array([[5, 0, 0, 0], [0, 4, 0, 0], [0, 0, 3, 0]], dtype=np.float32))
+def test_what_the_model_says_of_an_item_is_shared_by_everybody():
+    items, users = ("a", "b", "c", "d"), ("ann", "bob", "cat", "eve")
+    values = csr_array(np.array([[5, 0, 0, 0], [0, 4, 0, 0], [0, 3, 0, 0], [0, 0, 3, 0]], dtype=np.float32))
     histories = Histories(users, items, values)
     room = distillation.Classroom(TrainingData(histories), None, "")
     rows = [
-        ("ann", "b", 2.0, None, 2.0),
-        ("ann", "c", 1.0, 0.5, 1.0),  # judged in part: as the scorers say
+        ("ann", "c", 2.0, None, 2.0),
+        ("ann", "d", 1.0, 0.5, 1.0),  # judged in part: as the scorers say
         ("bob", "c", 1.0, 3.0, 9.0),
         ("bob", "d", 2.0, 1.0, 8.0),
+        ("cat", "a", 2.0, 2.0, 6.0),
+        ("cat", "c", 1.0, 1.0, 5.0),
         ("eve", "a", 1.0, 1.0, 1.0),
     ]
     known = dict(zip(users, histories.hashes(), strict=True)) | {"eve": "another"}
     schema = ["user_id", "item_id", "retrieved", "ranked", "score"]
     labels = pl.DataFrame(rows, schema, orient="row").with_columns(history=pl.col("user_id").replace_strict(known))
     kept, changed = distillation.up_to_date(labels, room)
-    assert (kept["user_id"].unique().sort().to_list(), changed) == (["ann", "bob"], 1)
-    scorers, model = distillation.lessons(kept, room)
-    assert scorers.histories.users == ("ann", "bob")
-    assert (scorers.columns.tolist(), scorers.scores.tolist()) == ([[1, 2], [2, 3]], [[2, 1], [1, 2]])
-    assert model.histories.users == ("bob",)
-    assert (model.columns.tolist(), model.scores.tolist()) == ([[2, 3]], [[9, 8]])
-    without = kept.with_columns(ranked=pl.lit(None, pl.Float32))
-    assert len(distillation.lessons(without, room)) == 1
+    assert (kept["user_id"].unique().sort().to_list(), changed) == (["ann", "bob", "cat"], 1)
+    # Bob's c rose from -1 to 1 and his d fell from 1 to -1; of Cat's nothing changed.
+    changes = {"a": 0.0, "c": (2 + 0) / (2 + 1), "d": -2 / (1 + 1)}
+    before = {("ann", "c"): 1, ("ann", "d"): -1, ("bob", "c"): -1, ("bob", "d"): 1, ("cat", "a"): 1, ("cat", "c"): -1}
+    scores = dict(
+        zip(zip(kept["user_id"], kept["item_id"], strict=True), distillation.shared(kept)["score"], strict=True)
+    )
+    assert scores == pytest.approx({key: z + changes[key[1]] for key, z in before.items()})
+    lists = distillation.teacher_lists(distillation.shared(kept), room)
+    assert lists.histories.users == ("ann", "bob", "cat")
+    assert lists.columns.tolist() == [[2, 3], [2, 3], [0, 2]]
+    assert lists.scores[0] == pytest.approx([1 + 2 / 3, -2])
+
+
+def test_where_the_model_was_never_asked_the_scorers_alone_are_shared():
+    rows = [("ann", "h", "a", 2.0, None, 2.0), ("ann", "h", "b", 1.0, None, 1.0), ("bob", "h", "a", 3.0, None, 3.0)]
+    schema = ["user_id", "history", "item_id", "retrieved", "ranked", "score"]
+    labels = pl.DataFrame(rows, schema, orient="row", schema_overrides={"ranked": pl.Float32})
+    assert distillation.shared(labels)["score"].to_list() == [1, -1, 0]
