@@ -3,17 +3,21 @@
 import numpy as np
 import pytest
 from contracts import check_recommends, check_refuses_other_items
+from scipy.sparse import csr_array
 from scipy.stats import kendalltau
 from scorer_worlds import ITEMS, PLACES, random_histories, some_histories, topic_user, topic_world
 
 from finetune.distill import Distillation, TeacherLists, distil
+from retrieval.cf import twin as twin_tables
 from retrieval.cf.ease import Ease, EaseConfig
 from retrieval.cf.scorer import TrainingData
 from retrieval.cf.student import Student, StudentConfig
 from retrieval.data.events import History
 from retrieval.data.histories import Histories
 from retrieval.errors import InputError
+from retrieval.text.facts import Facts
 from retrieval.text.text_ease import TextEase, TextEaseConfig
+from retrieval.text.text_map import predicted
 
 CONFIG = StudentConfig(own=1.0)
 THOROUGH = Distillation(epochs=200, people=4, decay=0.0, temperature=2.0)  # so that all of a list counts
@@ -65,6 +69,41 @@ def test_items_without_events_are_ordered_as_their_text_says():
     np.testing.assert_allclose(
         people @ student.vectors[cold].T * lengths[:, None], reader.score(data.histories, cold), atol=1e-4
     )
+
+
+def test_how_the_tables_are_computed_changes_nothing(monkeypatch):
+    data, config = cold_world(), StudentConfig(own=20.0)
+    whole = Student.fit(data, config).score(data.histories)
+    monkeypatch.setattr(twin_tables, "BLOCK", 7)
+    np.testing.assert_allclose(Student.fit(data, config).score(data.histories), whole, atol=1e-5)
+
+
+def test_beyond_the_most_popular_items_the_text_decides_alone(monkeypatch):
+    data, config = cold_world(), StudentConfig(own=20.0)
+    monkeypatch.setattr(twin_tables, "MOST_ITEMS", 10)
+    student, reader = Student.fit(data, config), TextEase.fit(data, TextEaseConfig())
+    counts = np.bincount(data.histories.values.indices, minlength=30)
+    rest = np.sort(np.argsort(-counts, kind="stable")[10:])
+    own = student.parts.shape[1] - reader.arrays()["parts"].shape[1]
+    assert own > 0
+    assert (student.parts[rest, -own:] == 0).all()
+    assert (student.vectors[rest, -own:] == 0).all()
+    np.testing.assert_array_equal(student.vectors[:, :-own], reader.arrays()["vectors"])
+
+
+def test_rows_of_further_items_are_the_mean_of_a_gaussian_process():
+    rng = np.random.default_rng(6)
+    texts = rng.normal(size=(40, 12))
+    texts = (texts / np.linalg.norm(texts, axis=1, keepdims=True)).astype(np.float32)
+    known, values, noise = rng.permutation(40)[:30], rng.normal(size=(30, 3)).astype(np.float32), 0.5
+    new, nothing = np.setdiff1d(np.arange(40), known), Facts(np.empty((40, 0), np.float32), csr_array((40, 0)))
+    found = predicted(StudentConfig(sharpness=1.5, facts=0.0), noise, texts, nothing, known, values)
+    kernel = np.exp(-1.5 * ((texts[:, None] - texts[None]) ** 2).sum(axis=2)).astype(np.float64)
+    by_hand = kernel[np.ix_(new, known)] @ np.linalg.solve(
+        kernel[np.ix_(known, known)] + noise * np.eye(30), values.astype(np.float64)
+    )
+    np.testing.assert_allclose(found[new], by_hand, atol=2e-3)
+    np.testing.assert_array_equal(found[known], values)
 
 
 def test_without_a_history_what_everybody_likes_decides(twin):
