@@ -27,7 +27,7 @@ def tuned(root, folders, split="cold-items"):
     return whyrec(*words, **environment(folders))
 
 
-def test_a_user_with_a_hundred_thousand_events_is_learnt_from_and_served(tmp_path, folders):
+def test_a_user_with_a_hundred_thousand_events_is_served_and_hinders_no_tuning(tmp_path, folders):
     rng = np.random.default_rng(0)
     ids = items()["item_id"].to_numpy()[:-1]  # one is left to recommend
     zeal = pl.DataFrame(
