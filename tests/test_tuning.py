@@ -269,6 +269,17 @@ def test_fusions_have_valid_constants_and_the_best_is_the_best(world):
     assert 0 <= found.likes.by_text <= 1
 
 
+@pytest.mark.parametrize(("people", "serves"), [(10, "soft-knn"), (14, "ials")])
+def test_the_text_serves_where_no_other_scorer_is_proven_better(tmp_path, people, serves):
+    """The best of eight on a handful of people is the best by chance."""
+    few = events().filter(pl.col("user_id").is_in([f"user-{n:02}" for n in range(people)]))
+    study = study_of(make_world(tmp_path / "few", few), "temporal", relevant="any")
+    found = find_fusions(study, [tuned(study, name, 1) for name in FUSED])
+    assert found.singles["ials"] == max(found.singles.values())
+    assert found.singles["soft-knn"] < 0.7 * found.singles["ials"]
+    assert found.strategies[SINGLE].used == (serves,)
+
+
 @pytest.mark.parametrize("people", [1, 3])
 def test_few_people_are_enough_or_refused_in_one_sentence(tmp_path, people):
     few = events().filter(pl.col("user_id").is_in([f"user-{n:02}" for n in range(people)]))

@@ -37,8 +37,8 @@ class Fusions:
 
     values: NDCG@10 of each strategy on users whose lists its constants were not chosen on (two halves, each serving
     the other). singles: NDCG@10 of each scorer alone, on all users. best: the strategy with the highest value where
-    its gain over the best scorer alone is `proven` on these users, else that scorer. likes: for people who name a few
-    items, None where nobody can be validated on.
+    its gain over the best scorer alone is `proven` on these users, else that scorer: the text, where no other is proven
+    to be better. likes: for people who name a few items, None where nobody can be validated on.
     """
 
     strategies: dict[Strategy, Fusion]
@@ -106,6 +106,11 @@ def find_fusions(study: Study, winners: Sequence[Tuned], progress: Callable[[], 
         strategies[strategy] = choose(lists)
         figures[strategy] = _judged(lists, halves, choose)
         progress()
+    if TEXT in names:
+        text = _by_text(names)
+        alone = lists.figures(text)
+        if compare(figures[SINGLE], [alone], study.seed)[0].low <= 0:
+            strategies[SINGLE], figures[SINGLE] = text, alone
     values = {strategy: float(np.mean(found)) for strategy, found in figures.items()}
     likes = _for_likes(named, tuple(name for name in names if SCORERS[name].reads_text), study.seed)
     progress()
@@ -119,10 +124,14 @@ def _for_likes(parts: Sequence[Lists], names: tuple[str, ...], seed: int) -> For
     lists = Lists.joined(parts)
     halves = _halves([len(part.counts) for part in parts], seed)
     choose = partial(_chosen, "weighted", names, seed=seed)
-    by_text = Fusion(SINGLE, names, weights=tuple(float(name == TEXT) for name in names))
-    ours, text = _judged(lists, halves, choose), _judged(lists, halves, lambda _: by_text)
+    ours, text = _judged(lists, halves, choose), lists.figures(_by_text(names))
     gain = compare(ours, [text], seed)[0]
     return ForLikes(choose(lists), float(np.mean(ours)), float(np.mean(text)), gain.low > 0)
+
+
+def _by_text(names: tuple[str, ...]) -> Fusion:
+    """The text alone, which has learnt from nobody's events."""
+    return Fusion(SINGLE, names, weights=tuple(float(name == TEXT) for name in names))
 
 
 def _judged(lists: Lists, halves: Sequence[NDArray[np.int64]], choose: Callable[[Lists], Fusion]) -> Figures:
