@@ -14,7 +14,7 @@ from agent.evaluation.study import Question, Study
 from agent.evaluation.watch import Watch
 from agent.gate import CLOSED, put_together
 from agent.models import OFF, Models
-from agent.ranking_lists import Requests, Retrieval, find_retrieval
+from agent.ranking_lists import TEXT_ALONE, Requests, Retrieval, find_retrieval
 from agent.settings import RANKER
 from agent.tuned_ranker import UNPROVEN, TunedRanker, ranker_of_split
 from agent.tuned_study import open_study
@@ -22,6 +22,7 @@ from retrieval.cf.scorer import System, TrainingData
 from retrieval.data.histories import Histories
 from retrieval.data.labels import Label
 from retrieval.data.workspace import Workspace
+from retrieval.errors import command
 from retrieval.ranking import Floats
 
 if TYPE_CHECKING:
@@ -230,4 +231,7 @@ def open_teacher(
     teacher, why = find_teacher(study, retrieval, measured=split is not None)
     if why:
         watch.note(f"the scorers teach alone: {why}")
+    if split is None and retrieval.fusion == TEXT_ALONE and models.settings.ranking.fusion != "off":
+        again = command("tune", workspace.root)
+        watch.note(f"the text alone finds what is listed; there is more to learn from other scorers: {again}")
     return teacher, retrieval

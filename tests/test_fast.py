@@ -35,7 +35,9 @@ def served(world, folders, tmp_path_factory):
     """Its student was taught by the scorers alone, on all events; and what distill said. Read only."""
     root = shutil.copytree(world, tmp_path_factory.mktemp("served") / "ws")
     everywhere = environment(folders) | ALONE
-    assert whyrec("label", "--trials", "1", "-w", root, **everywhere).exit_code == 0
+    labelled = whyrec("label", "--trials", "1", "-w", root, **everywhere)
+    assert labelled.exit_code == 0
+    assert "the text alone finds what is listed" in said_by(labelled)
     return root, whyrec("distill", "--trials", "1", "--format", "json", "-w", root, **everywhere)
 
 
