@@ -1,6 +1,7 @@
 """What the language model adds to the scorers, and how much of it a student learns: `<data>-student-cold-items.json`.
 
-    python -m benchmarks.student --data movielens-small --seeds 2
+    python -m benchmarks.student --data movielens-small
+    python -m benchmarks.student --data movielens-small --first 1 --base gemma3-270m
     python -m benchmarks.student --data amazon-games --games FOLDER --lists 800
 
 Cold items, where what is known of a person in the test is what the labels were made of: so the teacher's lists are in
@@ -18,6 +19,7 @@ model said of each list's items dealt to them anew. own-lists: the model's part 
 for. Ablations, as the student but for one setting. `labels=5%` and so on: of the student with other budgets.
 """
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -225,13 +227,19 @@ def main() -> None:
     """Measure students and write the report."""
     options = parser(__doc__)
     options.add_argument("--lists", type=int, default=LISTS, help="how many the language model is asked for")
+    options.add_argument("--first", type=int, default=0, help="seed of the first split")
+    options.add_argument("--base", help="the language model to tune and ask; without it that of the settings")
     asked = options.parse_args()
+    if asked.base:
+        os.environ["WHYREC_LANGUAGE_MODEL__MODEL"] = asked.base
     root, trials = workspace(asked.data, asked.work, asked.games, {}), TRIALS.get(asked.data, 8)
-    benches = [prepared(root, seed, trials, asked.lists) for seed in range(asked.seeds)]
+    benches = [prepared(root, seed, trials, asked.lists) for seed in range(asked.first, asked.first + asked.seeds)]
     found, curves = zip(*(of_split(bench, trials) for bench in benches), strict=True)
-    name = f"{asked.data}-student-{SPLIT}"
-    games = " --games FOLDER" if asked.data == GAMES else ""
-    command = f"python -m benchmarks.student --data {asked.data}{games} --lists {asked.lists} --seeds {asked.seeds}"
+    name = f"{asked.data}-student-{SPLIT}" + (f"-{Path(asked.base).name}" if asked.base else "")
+    given = {"data": asked.data, "lists": asked.lists, "first": asked.first, "seeds": asked.seeds}
+    given |= {"base": asked.base} if asked.base else {}
+    given |= {"games": "FOLDER"} if asked.data == GAMES else {}
+    command = " ".join(["python -m benchmarks.student", *(f"--{option} {value}" for option, value in given.items())])
     meta = {
         "split": {"name": SPLIT, "fingerprint": {one.study.seed: one.study.split.fingerprint for one in benches}},
         "trials": trials,
