@@ -80,7 +80,7 @@ def main() -> None:
         "share": asked.share,
         "trials": trials,
     }
-    part = "" if asked.share == 1 else f"-{asked.share:.0%}"
+    part = "" if asked.share == 1 else f"-share-{asked.share:g}"
     found = [of_split(study, trials) for study in studies]
     name = f"{asked.data}-scorers-student-{asked.split}{part}"
     write_comparison(name, command, found, (asked.data, asked.split), ("student",), meta)
