@@ -11,7 +11,7 @@ from agent.indexing import bring_up_to_date
 from agent.models import Models
 from agent.settings import Settings
 from agent.stored_student import STUDENT, StoredStudent, current_student, save_student
-from retrieval.cf.live import kept_fusion, load_fusion
+from retrieval.cf.live import kept_fusion
 from retrieval.data.further_items import add_items
 from retrieval.data.import_report import ImportReport
 from retrieval.data.readers import Table
@@ -22,7 +22,7 @@ from retrieval.text.index import open_index
 
 @dataclass(frozen=True)
 class Added:
-    """report: on the table. fusion, student: whether there was one, which knows the items now."""
+    """report: on the table. fusion, student: whether there was one of the items before, which knows them all now."""
 
     report: ImportReport
     fusion: bool
@@ -45,27 +45,28 @@ class ItemAdder:
             InputError: the table cannot be used, or an item is in the catalog already.
             IndexMismatchError: another encoder made the index, or it is not of the catalog.
             ModelError: the encoder cannot be loaded, or what serves is damaged.
-            WorkspaceError: what serves was made for other items before already.
         """
         before, root = self._workspace, self._workspace.root
         open_index(before, self._models.encoder_fingerprint, self._settings.chroma.options)
-        load_fusion(root, "auto", before.catalog.ids, before.catalog_fingerprint)
         fusion, student = kept_fusion(root / "models" / "fusion"), current_student(root / STUDENT)
         known = sorted(before.catalog.ids)
+        fuses = fusion is not None and fusion.catalog == before.catalog_fingerprint
         fits = student is not None and student.catalog == before.catalog_fingerprint
         _, report = add_items(before, table, overrides, skip_invalid=skip_invalid)
         workspace = Workspace(before.root)
         bring_up_to_date(workspace, self._settings, self._models, self._watch)
         seed = fusion.made["validation"]["seed"] if fusion else 0
         study = Study(workspace, self._settings, self._models, Question(), seed)
-        if fusion:
+        if fusion and fuses:
             renew_live(study, fusion, self._watch)
+        elif fusion:
+            self._watch.note(f"the fusion was made for other items before already; renew it: {command('tune', root)}")
         if student and fits:
             self._grow(student, known, study)
         elif student:
             again = f"{command('label', root)} && {command('distill', root)}"
             self._watch.note(f"the student was made for other items before already; renew it: {again}")
-        return Added(report, fusion is not None, fits)
+        return Added(report, fuses, fits)
 
     def _grow(self, stored: StoredStudent, known: list[str], study: Study) -> None:
         """A new version of the student, with rows for the new items."""

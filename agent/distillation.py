@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -219,23 +220,28 @@ class Distiller:
 
     def _validated(self, config: StudentConfig) -> tuple[Figures, Figures]:
         """NDCG@10 of each user by the twin and by the student; who is in several draws has the mean of them."""
-        found = pl.concat([self._on(part, config) for part in self._study.validations]).fill_nan(None).drop_nulls()
+        found = pl.concat([self._on(*lesson, config) for lesson in self._lessons]).fill_nan(None).drop_nulls()
         means = found.group_by("user", maintain_order=True).mean()
         return means["before"].to_numpy(), means["after"].to_numpy()
 
-    def _on(self, part: Study, config: StudentConfig) -> pl.DataFrame:
+    @cached_property
+    def _lessons(self) -> list[tuple[Study, "TeacherLists"]]:
+        """What every draw of items teaches, whatever the tables."""
+        parts = self._study.validations
+        return [(part, scorers_lists(self._retrieval, Classroom.of_validation(part), part)) for part in parts]
+
+    def _on(self, part: Study, lists: "TeacherLists", config: StudentConfig) -> pl.DataFrame:
         from finetune.distill import distil
 
-        room, task = Classroom.of_validation(part), part.task("validation")
+        task = part.task("validation")
         relevant = part.relevant(task)
-        twin = Student.fit(room.data, config)
+        twin = Student.fit(part.training_data("validation"), config)
 
         def ndcg(system: Student) -> Figures:
             listed = system.top(task.histories, PLACES, candidates=task.candidates).columns
             return ranking_metrics(find_hits(listed, relevant), np.diff(relevant.indptr), PLACES)["ndcg"]
 
         self._watch.start("Proving on validation that it helps", self._how.epochs)
-        lists = scorers_lists(self._retrieval, room, part)
         taught = distil(twin, lists, self._how, lambda _: self._watch.advance())
         return pl.DataFrame({"user": task.histories.users, "before": ndcg(twin), "after": ndcg(taught)})
 

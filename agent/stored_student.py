@@ -93,13 +93,10 @@ def student_of_split(folder: Path, catalog: str, space: str, split: str) -> Stor
 
     space: of the vectors of their texts (`ItemIndex.space`).
     """
+    wanted = {"format_version": FORMAT_VERSION, "catalog": catalog, "space": space, "split": split}
     for name in reversed(version_names(folder)):
         made = _config(folder / name)
-        if made["format_version"] == FORMAT_VERSION and (made["catalog"], made["space"], made["split"]) == (
-            catalog,
-            space,
-            split,
-        ):
+        if all(made[key] == value for key, value in wanted.items()):
             return _read(folder / name)
     return None
 

@@ -6,10 +6,10 @@
 
 Cold items, where what is known of a person in the test is what the labels were made of: so the teacher's lists are in
 the labels, and the language model is asked once. Each seed is a split of its own. A ranker is tuned on it if there is
-none yet, and `whyrec label` asks it about as many people as --lists says. Then for
-each budget the language model's part in the labels of a share of them is used and that of all others is left out, as if
-it had not been asked. Three seeds of students; users are those whose lists the language model was asked for. Where
-no gain of the ranker was proven it is asked for none: then the teacher is the scorers, for everybody with a list.
+none yet, and `whyrec label` asks it about as many people as --lists says. Then for each budget the language model's
+part in the labels of a share of them is used and that of all others is left out, as if it had not been asked. Three
+seeds of students; users are those whose lists the language model was asked for. Where no gain of the ranker was proven
+it is asked for none: then the teacher is the scorers, for everybody with a list.
 
 teacher: the labels themselves. scorers: what the model was given. cosine, soft-knn, tower, text-ease: scorers alone,
 with their parameters from validation. twin: the student before it is taught. student: taught with the model's part in

@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import polars as pl
 import pytest
-from ranker_world import environment, indexed_world, opened, tune_ranker, whyrec
+from ranker_world import environment, indexed_world, opened, said_by, tune_ranker, whyrec
 
 from agent.stored_student import STUDENT, current_student
 from finetune.ranker import LMRanker
@@ -141,7 +141,7 @@ def test_a_field_of_another_kind_is_refused(tmp_path):
     items = pl.DataFrame({"item": ["a"], "title": ["A"], "year": [1990]})
     create_workspace(tmp_path / "ws", Table(items.lazy(), "items"), Table(events.lazy(), "events"))
     later = pl.DataFrame({"item": ["b"], "title": ["B"], "year": ["long ago"]})
-    with pytest.raises(InputError, match="year holds other values than Int64"):
+    with pytest.raises(InputError, match="new: year holds other values than Int64"):
         add_items(Workspace(tmp_path / "ws"), Table(later.lazy(), "new"), {})
     half = later.with_columns(year=pl.lit(1990.5))
     with pytest.raises(InputError, match="year holds other values than Int64"):
@@ -158,6 +158,18 @@ def test_values_that_look_like_another_type_are_read_as_the_catalog_has_them(tmp
     last = Workspace(tmp_path / "ws").catalog.frame.tail(1)
     assert last["genres"].to_list() == [["Comedy", "Drama"]]
     assert last.select("release", "price").row(0) == ("2.10", 2.0)
+
+
+def test_a_fusion_of_other_items_is_not_brought_back_to_life(root, folders, tmp_path):
+    config = next((root / "models" / "fusion").glob("*/config.json"))
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"catalog": "others"}))
+    result = whyrec("add-items", table(tmp_path), "-w", root, **environment(folders) | ALONE)
+    assert result.exit_code == 0, result.output
+    assert "the fusion was made for other items before already" in said_by(result)
+    assert "Known now to the index and the student" in said_by(result)
+    served = whyrec("recommend", "user-01", "-w", root, **environment(folders) | ALONE)
+    assert served.exit_code == 1
+    assert "the fusion was made for other items than the catalog has now" in said_by(served)
 
 
 def test_with_an_index_of_another_encoder_nothing_is_added(root, folders, tmp_path):

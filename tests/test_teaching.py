@@ -176,10 +176,9 @@ def test_the_tables_are_chosen_on_one_half_of_the_users_and_judged_by_the_other(
     judge = np.random.default_rng(0).permutation(40) % 2 == 0
 
     def validated(_, config):
-        """Chosen for the twin: λ = 100, to be taught: 1,000; by those who judge, others are better."""
-        chosen, judged = {100.0: (0.4, 0.1), 1_000.0: (0.3, 0.6)}.get(config.own, (0.1, 0.9))
-        before, after = (np.where(judge, 0.2, value) for value in (chosen, judged))
-        return (before, after) if config.own in (100.0, 1_000.0) else (before + 0 * judge, np.where(judge, 0.9, 0.1))
+        """One half prefers λ = 100 alone and 1,000 taught; for the other, which judges, others are better taught."""
+        alone, taught, judged = {100.0: (0.4, 0.1, 0.2), 1_000.0: (0.3, 0.6, 0.2)}.get(config.own, (0.1, 0.1, 0.9))
+        return np.where(judge, 0.2, alone), np.where(judge, judged, taught)
 
     monkeypatch.setattr(distillation.Distiller, "_validated", validated)
     result = whyrec("distill", *words, "--format", "json", **environment(folders) | ALONE)

@@ -159,9 +159,10 @@ def save_fusion(
 class KeptFusion:
     """What makes a fusion but for what its scorers have learnt: strategies, the best one, and scorers' parameters.
 
-    made: what was written of how it was made.
+    catalog: fingerprint of the items it was made for. made: what was written of how it was made.
     """
 
+    catalog: str
     fusions: Mapping[Strategy, Fusion]
     best: Strategy
     configs: Mapping[str, Config]
@@ -191,7 +192,7 @@ def kept_fusion(folder: Path) -> KeptFusion | None:
         configs = {name: SCORERS[name].config_type.from_json(values) for name, values in read.items()}
         likes = _fusion(config["likes"], None) if config["likes"] else None
         made = {name: config[name] for name in ("command", "validation", "versions")}
-        return KeptFusion(fusions, config["best"], configs, likes, made)
+        return KeptFusion(str(config["catalog"]), fusions, config["best"], configs, likes, made)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, InputError) as error:
         raise ModelError(f"{version} cannot be read ({first_line(error)}); run: whyrec tune") from error
 

@@ -59,35 +59,32 @@ def _tidy(series: pl.Series, lists: bool) -> pl.Series | None:
     if isinstance(kind, pl.List):
         return _tidy_list(series) if lists else None
     if kind == pl.String or isinstance(kind, (pl.Categorical, pl.Enum)):
-        text = without_controls(pl.lit(series.cast(pl.String))).str.strip_chars()
-        return _tidy_text(pl.select(text.alias(series.name)).to_series(), lists)
+        return _tidy_text(_tidy_words(series), lists)
     return pl.Series(series.name, [None] * len(series), pl.String) if kind == pl.Null else None
 
 
 def _as(kind: pl.DataType, series: pl.Series, name: str) -> pl.Series:
     """The values in this type, which is one of those that `tidy_fields` gives."""
-    text = (
-        pl.select(without_controls(pl.lit(series.cast(pl.String))).str.strip_chars()).to_series()
-        if _flat(series)
-        else series
-    )
-    if kind == pl.String and _flat(series):
-        return pl.select(pl.when(text != "").then(text)).to_series()
-    if isinstance(kind, pl.List):
-        tidy = _trimmed(text.str.split("|")) if _flat(series) else _tidy_list(series)
+    refused = InputError(f"{name} holds other values than {kind}, which it is in the catalog")
+    tidy: pl.Series | None
+    if series.dtype.is_nested():
+        tidy = _tidy_list(series) if isinstance(kind, pl.List) and isinstance(series.dtype, pl.List) else None
+    elif isinstance(kind, pl.List):
+        tidy = _trimmed(_tidy_words(series).str.split("|"))
     else:
-        tidy = _tidy(series, lists=False)
-    fits = tidy is not None and not (kind.is_integer() and tidy.dtype.is_float())
+        tidy = _tidy_words(series) if kind == pl.String else _tidy(series, lists=False)
+    if tidy is None or (kind.is_integer() and tidy.dtype.is_float()):
+        raise refused
     try:
-        if tidy is not None and fits:
-            return tidy.cast(kind)
-    except pl.exceptions.PolarsError:
-        pass
-    raise InputError(f"{name} holds other values than {kind}, which it is in the catalog")
+        return tidy.cast(kind)
+    except pl.exceptions.PolarsError as error:
+        raise refused from error
 
 
-def _flat(series: pl.Series) -> bool:
-    return not series.dtype.is_nested()
+def _tidy_words(series: pl.Series) -> pl.Series:
+    """As text without control characters and blanks around it, nothing where it is empty."""
+    text = without_controls(pl.lit(series.cast(pl.String))).str.strip_chars()
+    return pl.select(pl.when(text != "").then(text).alias(series.name)).to_series()
 
 
 def _tidy_numbers(series: pl.Series) -> pl.Series:
@@ -101,8 +98,7 @@ def _tidy_numbers(series: pl.Series) -> pl.Series:
     return numbers.cast(pl.Int64) if whole else numbers
 
 
-def _tidy_text(series: pl.Series, lists: bool) -> pl.Series:
-    text = pl.select(pl.when(series != "").then(series).alias(series.name)).to_series()
+def _tidy_text(text: pl.Series, lists: bool) -> pl.Series:
     present = text.drop_nulls()
     if len(present) == 0:
         return text

@@ -53,6 +53,8 @@ def import_records(
     fields = frame.select(selectors.starts_with(_FIELD).name.map(lambda name: name.removeprefix(_FIELD)))
     try:
         tidy, report.notes = tidy_fields(fields, (key, *further), what=what, lists=lists, kinds=kinds)
+    except InputError as error:
+        raise InputError(f"{table.source}: {error}") from error
     except pl.exceptions.PolarsError as error:
         raise InputError(f"{table.source}: a field cannot be used: {first_line(error)}") from error
     return pl.concat([frame.select(key, *further), tidy], how="horizontal"), report
