@@ -30,7 +30,7 @@ from matplotlib import pyplot
 
 from agent.cli.console import Steps, say
 from agent.cli.options import open_workspace
-from agent.distillation import shared, student_config, teacher_lists, with_model
+from agent.distillation import shared, teacher_lists, with_model
 from agent.evaluation.measure import Key, Measured, Surroundings
 from agent.evaluation.report import PRIMARY, pooled
 from agent.evaluation.strata import labelled_strata, user_strata
@@ -40,6 +40,7 @@ from agent.gate import put_together
 from agent.models import Models
 from agent.ranking_lists import find_retrieval
 from agent.teacher import Teacher, find_teacher
+from agent.twin_tuning import student_config
 from benchmarks.comparing import STUDENTS, TAUGHT, TRIALS, measured, parser, surroundings, write_comparison
 from benchmarks.quality import GAMES, workspace
 from benchmarks.quality import whyrec as run

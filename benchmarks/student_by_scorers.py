@@ -14,14 +14,15 @@ from dataclasses import replace
 
 from agent.cli.console import Steps, say
 from agent.cli.options import open_workspace
-from agent.distillation import Distiller, scorers_lists, student_config
 from agent.evaluation.measure import Measured
 from agent.evaluation.strata import user_strata
 from agent.evaluation.study import Question, Study
 from agent.evaluation.tuning import tuned
 from agent.models import Models
 from agent.ranking_lists import find_retrieval
-from agent.teacher import Classroom, Teacher
+from agent.student_proof import Prover, scorers_lists
+from agent.teacher import Classroom
+from agent.twin_tuning import student_config
 from benchmarks.comparing import STUDENTS, TAUGHT, TRIALS, measured, parser, surroundings, write_comparison
 from benchmarks.quality import GAMES, workspace
 from benchmarks.student import ALONE
@@ -37,16 +38,14 @@ def systems(study: Study, trials: int) -> Iterator[tuple[str, Sequence[System]]]
     room = Classroom.of_test(study)
     with Steps() as watch:
         retrieval = find_retrieval(study, trials, watch)
-        scorers = Teacher(study, room, retrieval, None)
-        distiller = Distiller(scorers, retrieval, student_config(study, trials, watch), TAUGHT, watch)
-        proof = distiller.proof()
+        proof = Prover(study, retrieval, student_config(study, trials, watch), TAUGHT, watch).run()
     teacher = retrieval.fit(room.data)
     yield "teacher", [teacher]
     for name in ALONE if study.name == "cold-items" else WARM:
         yield name, [tuned(study, name, trials).fit(study, "test")]
     yield "twin", [Student.fit(room.data, proof.alone)]
     begun = Student.fit(room.data, proof.taught)
-    lists = scorers_lists(retrieval, room, study)
+    lists = scorers_lists(teacher, room, study)
     yield "student", [distil(begun, lists, replace(TAUGHT, seed=seed)) for seed in range(STUDENTS)]
 
 

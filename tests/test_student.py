@@ -50,7 +50,7 @@ def test_the_twin_finds_the_item_that_was_withheld(twin):
 
 def test_items_with_events_are_ordered_as_ease_orders_them():
     data = cold_world()
-    config = StudentConfig(weak=1.0, own=20.0)
+    config = StudentConfig(weak=1.0, own=20.0, near=0.0)
     scores, ease = (
         s.score(data.histories) for s in (Student.fit(data, config), Ease.fit(data, EaseConfig(strength=20)))
     )
@@ -61,7 +61,7 @@ def test_items_with_events_are_ordered_as_ease_orders_them():
 
 def test_items_without_events_are_ordered_as_their_text_says():
     data = cold_world()
-    config = StudentConfig(weak=0.4, own=20.0)
+    config = StudentConfig(weak=0.4, own=20.0, near=0.0)
     student, reader = Student.fit(data, config), TextEase.fit(data, TextEaseConfig(weak=0.4))
     cold = np.array([7, 20])
     people = student.people(data.histories)
@@ -71,15 +71,24 @@ def test_items_without_events_are_ordered_as_their_text_says():
     )
 
 
+def test_that_texts_are_close_counts_beside_what_people_do():
+    data, near = cold_world(), 0.2
+    told = data.histories.positives(None)
+    by_events, both = (
+        (told @ one.parts) @ one.vectors.T for one in (Student.fit(data, StudentConfig(near=w)) for w in (0.0, near))
+    )
+    np.testing.assert_allclose(both - by_events, near * (told @ data.vectors) @ data.vectors.T, atol=1e-5)
+
+
 def test_how_the_tables_are_computed_changes_nothing(monkeypatch):
-    data, config = cold_world(), StudentConfig(own=20.0)
+    data, config = cold_world(), StudentConfig(own=20.0, near=0.0)
     whole = Student.fit(data, config).score(data.histories)
     monkeypatch.setattr(twin_tables, "BLOCK", 7)
     np.testing.assert_allclose(Student.fit(data, config).score(data.histories), whole, atol=1e-5)
 
 
 def test_beyond_the_most_popular_items_the_text_decides_alone(monkeypatch):
-    data, config = cold_world(), StudentConfig(own=20.0)
+    data, config = cold_world(), StudentConfig(own=20.0, near=0.0)
     monkeypatch.setattr(twin_tables, "MOST_ITEMS", 10)
     student, reader = Student.fit(data, config), TextEase.fit(data, TextEaseConfig())
     counts = np.bincount(data.histories.values.indices, minlength=30)
@@ -112,10 +121,13 @@ def test_without_a_history_what_everybody_likes_decides(twin):
     assert twin.taught(twin.vectors, bias).recommend(nobody, 3).ids[0].tolist() == list(ITEMS[:-4:-1])
 
 
-def test_where_nobody_had_anything_nothing_is_known():
+def test_where_nobody_had_anything_the_texts_decide():
     data = cold_world()
     nothing = TrainingData(data.histories.keeping(np.zeros(data.histories.values.nnz, dtype=np.bool_)), data.vectors)
-    assert (Student.fit(nothing, CONFIG).score(data.histories) == 0).all()
+    student = Student.fit(nothing, CONFIG)
+    told = data.histories.positives(None)
+    assert kendalltau(student.score(data.histories)[0], (told @ data.vectors @ data.vectors.T)[0]).statistic > 0.999
+    assert (Student.fit(nothing, StudentConfig(near=0.0)).score(data.histories) == 0).all()
 
 
 def planted_lists(among=None):

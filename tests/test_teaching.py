@@ -9,7 +9,7 @@ import pytest
 from ranker_world import environment, indexed_world, opened, said_by, tune_ranker, whyrec
 from scipy.sparse import csr_array
 
-from agent import distillation, labelling
+from agent import distillation, labelling, student_proof
 from agent.stored_student import MEASURED, STUDENT, current_student
 from retrieval.cf.scorer import TrainingData
 from retrieval.data.histories import Histories
@@ -112,9 +112,15 @@ def test_labelling_that_was_killed_goes_on_where_it_was(root, folders, monkeypat
     assert "1 parts in labels/ could not be read" in result.stderr
 
 
+def validates(monkeypatch, validated, scorers=None):
+    """Validation finds this of twin and student, and of the scorers; nothing for forty users by default."""
+    monkeypatch.setattr(student_proof.Prover, "_validated", validated)
+    monkeypatch.setattr(student_proof.Prover, "_by_scorers", np.zeros(40) if scorers is None else scorers)
+
+
 def test_a_student_is_taught_measured_and_listed(root, folders, monkeypatch):
     proven = np.full(40, 0.2), np.full(40, 0.3)
-    monkeypatch.setattr(distillation.Distiller, "_validated", lambda *_: proven)
+    validates(monkeypatch, lambda *_: proven)
     label(root, folders, "--lists", "40")
     result = whyrec("distill", *ON_SPLIT, "--format", "json", "-w", root, **environment(folders))
     assert result.exit_code == 0, result.output
@@ -155,15 +161,19 @@ def test_without_labels_there_is_nothing_to_learn(root, folders):
     assert "make some with: whyrec label" in result.stderr
 
 
-@pytest.mark.parametrize(("gain", "users", "serves"), [(0.1, 40, "student"), (-0.1, 40, "twin"), (0.1, 9, "twin")])
-def test_what_was_proven_serves(root, folders, monkeypatch, gain, users, serves):
+@pytest.mark.parametrize(
+    ("gain", "lead", "users", "serves"),
+    [(0.1, 0.0, 40, "student"), (0.1, 0.2, 40, "student"), (-0.1, 0.1, 40, "twin"), (0.1, 0.2, 9, "twin")],
+)
+def test_what_was_proven_serves(root, folders, monkeypatch, gain, lead, users, serves):
     label(root, folders, "--lists", "3")
     before = np.linspace(0.2, 0.6, users)
-    monkeypatch.setattr(distillation.Distiller, "_validated", lambda *_: (before, before + gain))
+    validates(monkeypatch, lambda *_: (before, before + gain), scorers=before + lead)
     result = whyrec("distill", *ON_SPLIT, "--format", "json", "-w", root, **environment(folders))
     assert result.exit_code == 0, result.output
     assert json.loads(result.stdout)[0]["serves"] == serves
     assert ("the untaught twin serves" in said_by(result)) == (serves == "twin")
+    assert ("the scorers are proven ahead of it" in said_by(result)) == (lead > max(gain, 0) and users == 40)
     kept = current_student(root / MEASURED)
     assert (kept.student.bias != 0).any() == (serves == "student")
     assert len(kept.labelled) == (3 if serves == "student" else 0)
@@ -180,7 +190,7 @@ def test_the_tables_are_chosen_on_one_half_of_the_users_and_judged_by_the_other(
         alone, taught, judged = {100.0: (0.4, 0.1, 0.2), 1_000.0: (0.3, 0.6, 0.2)}.get(config.own, (0.1, 0.1, 0.9))
         return np.where(judge, 0.2, alone), np.where(judge, judged, taught)
 
-    monkeypatch.setattr(distillation.Distiller, "_validated", validated)
+    validates(monkeypatch, validated)
     result = whyrec("distill", *words, "--format", "json", **environment(folders) | ALONE)
     assert result.exit_code == 0, result.output
     made = current_student(root / MEASURED)

@@ -22,10 +22,11 @@ def distill(
 
     Example:  whyrec distill
     """
-    from agent.distillation import Distiller, described, student_config
+    from agent.distillation import Distiller, described
     from agent.models import Models
     from agent.stored_student import MEASURED, STUDENT
     from agent.teacher import open_teacher
+    from agent.twin_tuning import student_config
     from finetune.distill import Distillation
     from retrieval.data.labels import LABELS, LabelStore
 
@@ -41,3 +42,5 @@ def distill(
     say(f"Kept as {kind}/{outcome.version}. NDCG@10 on validation; low: the gain is above it, 95 % sure")
     if not outcome.proof.proven:
         note("teaching does not prove to help on validation; the untaught twin serves")
+    if outcome.proof.behind:
+        note("on validation the scorers are proven ahead of it: --mode fast is faster, the other modes rank better")

@@ -16,7 +16,8 @@ from retrieval.text.facts import Facts
 class StudentConfig(Config):
     """What the tables begin with (`retrieval.cf.twin`).
 
-    strength, noise, sharpness, facts, weak: as for `TextEase`. own: λ of the `Ease` that says what text does not.
+    strength, noise, sharpness, facts, weak: as for `TextEase`. own: λ of the `Ease` that says what text does not. near:
+    what it counts that two texts are close, whatever people do; EASE's weights grow with the events, it does not.
     """
 
     strength: float = 30.0
@@ -25,6 +26,7 @@ class StudentConfig(Config):
     facts: float = 0.5
     weak: float = 0.4
     own: float = 300.0
+    near: float = 0.01
 
 
 class Student(Scorer):
@@ -51,7 +53,11 @@ class Student(Scorer):
         """The twin: what the student is before it has learnt anything from a teacher (`retrieval.cf.twin.tables`)."""
         from retrieval.cf.twin import tables  # serving needs none of what it imports
 
-        parts, vectors = tables(data, config)
+        return cls.of_tables(config, *tables(data, config))
+
+    @classmethod
+    def of_tables(cls, config: StudentConfig, parts: Floats, vectors: Floats) -> Self:
+        """The twin with these tables: h and v."""
         return cls(config, parts, vectors, np.zeros(len(vectors), dtype=np.float32))
 
     def people(self, histories: Histories) -> Floats:

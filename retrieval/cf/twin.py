@@ -14,13 +14,31 @@ from retrieval.text.text_ease import TextEase, TextEaseConfig
 if TYPE_CHECKING:
     from retrieval.cf.student import StudentConfig
 
-RANK = 256  # dimensions for what the text does not say of an item
+RANK = 256  # dimensions for what the text does not say of an item, and for how close texts are
 USERS = 10_000  # who tell which dimensions matter, at most
 BLOCK = 1_024
 
 
 def tables(data: TrainingData, config: "StudentConfig") -> tuple[Floats, Floats]:
-    """h and v (m, q): their product is EASE's B for items with events, and what `TextEase` predicts of it for others.
+    """h and v (m, q): their product is ``B + near·FFᵀ``, F (m, d) the texts.
+
+    B is EASE's for items with events, and what `TextEase` predicts of it for others.
+    """
+    return with_closeness(learnt_tables(data, config), data.text("the student"), config.near)
+
+
+def with_closeness(learnt: tuple[Floats, Floats], texts: Floats, near: float) -> tuple[Floats, Floats]:
+    """Further 256 dimensions of the tables, with ``near·FFᵀ`` by the best approximation of its rank."""
+    if near == 0:
+        return learnt
+    _, directions = np.linalg.eigh((texts.T @ texts).astype(np.float64))
+    closeness = texts @ directions[:, -RANK:].astype(np.float32)
+    parts, vectors = learnt
+    return np.concatenate([parts, near * closeness], axis=1), np.concatenate([vectors, closeness], axis=1)
+
+
+def learnt_tables(data: TrainingData, config: "StudentConfig") -> tuple[Floats, Floats]:
+    """h and v (m, q), whose product is B.
 
     The first 256 dimensions are those of `TextEase`; the others hold ``R = B − predicted``, which is 0 for an item
     without events, by the best approximation of its rank on the users trained on.

@@ -1,0 +1,163 @@
+"""Whether teaching a student helps: measured on validation users, with what the scorers alone would teach."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+
+from agent.evaluation.study import Study
+from agent.evaluation.tuning import PLACES
+from agent.evaluation.watch import Watch
+from agent.labelling import OTHERS
+from agent.ranking_lists import Retrieval
+from agent.teacher import Classroom
+from retrieval.cf.scorer import System
+from retrieval.cf.student import Student, StudentConfig
+from retrieval.metrics import Figures, find_hits, ranking_metrics
+from retrieval.significance import compare
+
+if TYPE_CHECKING:
+    from finetune.distill import Distillation, TeacherLists
+
+OWN = (100.0, 300.0, 1_000.0, 3_000.0)  # what λ of the student's EASE is chosen among
+FEWEST = 10  # users who can prove anything
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What validation says of teaching. alone, taught: the tables that are best for a twin, and to be taught.
+
+    twin, student, scorers: NDCG@10 of the twin, of what was taught by the scorers, and of these. low: the lower end of
+    the 95 % interval of what the student gains over the twin; lead: of what the scorers are ahead of what serves.
+    users: who judged.
+    """
+
+    alone: StudentConfig
+    taught: StudentConfig
+    twin: float
+    student: float
+    scorers: float
+    low: float
+    lead: float
+    users: int
+
+    @property
+    def proven(self) -> bool:
+        """Whether teaching helps; where it does not, the twin serves."""
+        return self.low > 0 and self.users >= FEWEST
+
+    @property
+    def behind(self) -> bool:
+        """Whether what serves is proven worse than the scorers."""
+        return self.lead > 0 and self.users >= FEWEST
+
+    @property
+    def figures(self) -> dict[str, float]:
+        """Those that say how good each is."""
+        return {"twin": self.twin, "student": self.student, "scorers": self.scorers, "low": self.low}
+
+
+@dataclass(frozen=True)
+class _Lesson:
+    """One draw of what validation asks for; scorers: trained without it; lists: what they teach."""
+
+    part: Study
+    scorers: System
+    lists: "TeacherLists"
+
+
+class Prover:
+    """Teaches students what the scorers list before validation, and asks validation users for each draw of items."""
+
+    def __init__(self, study: Study, retrieval: Retrieval, config: StudentConfig, how: "Distillation", watch: Watch):
+        self._study = study
+        self._retrieval = retrieval
+        self._config = config
+        self._how = how
+        self._watch = watch
+
+    def run(self) -> Proof:
+        """Compare twin, student and scorers over all draws of items.
+
+        Where items with events are ranked, λ of their EASE is chosen first, on one half of the users, for the twin and
+        for what is taught; the other half judges.
+
+        Raises:
+            SplitError: nobody is left to validate on.
+        """
+        every = [self._config] if self._study.name == "cold-items" else [replace(self._config, own=o) for o in OWN]
+        figures = {config: self._validated(config) for config in every}
+        alone = taught = every[0]
+        users = len(figures[alone][0])
+        judge = np.ones(users, dtype=np.bool_)
+        if len(every) > 1 and users >= 2 * FEWEST:
+            judge = np.random.default_rng(self._study.seed).permutation(users) % 2 == 0
+            alone = max(every, key=lambda config: float(figures[config][0][~judge].mean()))
+            taught = max(every, key=lambda config: float(figures[config][1][~judge].mean()))
+        before, after, scorers = figures[alone][0][judge], figures[taught][1][judge], self._by_scorers[judge]
+        twin, student, by_scorers = (float(one.mean()) for one in (before, after, scorers))
+        low = self._gain(after, before)
+        lead = self._gain(scorers, after if low > 0 else before)
+        return Proof(alone, taught, twin, student, by_scorers, low, lead, len(after))
+
+    def _gain(self, one: Figures, other: Figures) -> float:
+        """The lower end of the interval of ``one − other``."""
+        return compare(one, [other], self._study.seed)[0].low
+
+    def _validated(self, config: StudentConfig) -> tuple[Figures, Figures]:
+        """NDCG@10 of each user by the twin and by the student."""
+        means = _means([self._on(lesson, config) for lesson in self._lessons])
+        return means["before"].to_numpy(), means["after"].to_numpy()
+
+    @cached_property
+    def _by_scorers(self) -> Figures:
+        """NDCG@10 of each user by the scorers, in the order of `_validated`."""
+        return _means([_ndcg(lesson.part, scorers=lesson.scorers) for lesson in self._lessons])["scorers"].to_numpy()
+
+    @cached_property
+    def _lessons(self) -> list["_Lesson"]:
+        """What every draw of items teaches, whatever the tables."""
+        lessons = []
+        for part in self._study.validations:
+            room = Classroom.of_validation(part)
+            scorers = self._retrieval.fit(room.data)
+            lessons.append(_Lesson(part, scorers, scorers_lists(scorers, room, part)))
+        return lessons
+
+    def _on(self, lesson: "_Lesson", config: StudentConfig) -> pl.DataFrame:
+        from finetune.distill import distil
+
+        twin = Student.fit(lesson.part.training_data("validation"), config)
+        self._watch.start("Proving on validation that it helps", self._how.epochs)
+        taught = distil(twin, lesson.lists, self._how, lambda _: self._watch.advance())
+        return _ndcg(lesson.part, before=twin, after=taught)
+
+
+def _ndcg(part: Study, **systems: System) -> pl.DataFrame:
+    """NDCG@10 of each user of a draw."""
+    task = part.task("validation")
+    relevant = part.relevant(task)
+    found: dict[str, Any] = {"user": task.histories.users}
+    for name, system in systems.items():
+        listed = system.top(task.histories, PLACES, candidates=task.candidates).columns
+        found[name] = ranking_metrics(find_hits(listed, relevant), np.diff(relevant.indptr), PLACES)["ndcg"]
+    return pl.DataFrame(found)
+
+
+def _means(draws: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    """Who is in several draws has the mean of them."""
+    return pl.concat(draws).fill_nan(None).drop_nulls().group_by("user", maintain_order=True).mean()
+
+
+def scorers_lists(scorers: System, room: Classroom, study: Study) -> "TeacherLists":
+    """What `whyrec label` lists without a language model: of as many people as it asks the scorers for."""
+    from finetune.distill import TeacherLists
+
+    people = room.data.histories
+    drawn = np.random.default_rng(study.seed).permutation(np.flatnonzero(people.counts > 0))[:OTHERS]
+    people = people.take(np.sort(drawn))
+    found = scorers.top(people, study.settings.ranking.candidates, candidates=room.among)
+    return TeacherLists(people, found.columns, found.scores, room.among)
