@@ -1,22 +1,21 @@
 """Whether teaching a student helps: measured on validation users, with what the scorers alone would teach."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
 
+from agent.evaluation.draws import ndcg_of_draw, over_draws
 from agent.evaluation.study import Study
-from agent.evaluation.tuning import PLACES
 from agent.evaluation.watch import Watch
 from agent.labelling import OTHERS
 from agent.ranking_lists import Retrieval
 from agent.teacher import Classroom
 from retrieval.cf.scorer import System
 from retrieval.cf.student import Student, StudentConfig
-from retrieval.metrics import Figures, find_hits, ranking_metrics
+from retrieval.metrics import Figures
 from retrieval.significance import compare
 
 if TYPE_CHECKING:
@@ -109,13 +108,14 @@ class Prover:
 
     def _validated(self, config: StudentConfig) -> tuple[Figures, Figures]:
         """NDCG@10 of each user by the twin and by the student."""
-        means = _means([self._on(lesson, config) for lesson in self._lessons])
+        means = over_draws([self._on(lesson, config) for lesson in self._lessons])
         return means["before"].to_numpy(), means["after"].to_numpy()
 
     @cached_property
     def _by_scorers(self) -> Figures:
         """NDCG@10 of each user by the scorers, in the order of `_validated`."""
-        return _means([_ndcg(lesson.part, scorers=lesson.scorers) for lesson in self._lessons])["scorers"].to_numpy()
+        draws = [ndcg_of_draw(one.part, one.part.task("validation"), {"ndcg": one.scorers}) for one in self._lessons]
+        return over_draws(draws)["ndcg"].to_numpy()
 
     @cached_property
     def _lessons(self) -> list["_Lesson"]:
@@ -133,23 +133,7 @@ class Prover:
         twin = Student.fit(lesson.part.training_data("validation"), config)
         self._watch.start("Proving on validation that it helps", self._how.epochs)
         taught = distil(twin, lesson.lists, self._how, lambda _: self._watch.advance())
-        return _ndcg(lesson.part, before=twin, after=taught)
-
-
-def _ndcg(part: Study, **systems: System) -> pl.DataFrame:
-    """NDCG@10 of each user of a draw."""
-    task = part.task("validation")
-    relevant = part.relevant(task)
-    found: dict[str, Any] = {"user": task.histories.users}
-    for name, system in systems.items():
-        listed = system.top(task.histories, PLACES, candidates=task.candidates).columns
-        found[name] = ranking_metrics(find_hits(listed, relevant), np.diff(relevant.indptr), PLACES)["ndcg"]
-    return pl.DataFrame(found)
-
-
-def _means(draws: Sequence[pl.DataFrame]) -> pl.DataFrame:
-    """Who is in several draws has the mean of them."""
-    return pl.concat(draws).fill_nan(None).drop_nulls().group_by("user", maintain_order=True).mean()
+        return ndcg_of_draw(lesson.part, lesson.part.task("validation"), {"before": twin, "after": taught})
 
 
 def scorers_lists(scorers: System, room: Classroom, study: Study) -> "TeacherLists":

@@ -5,8 +5,8 @@
     python -m benchmarks.student_by_scorers --data amazon-games --games FOLDER --split leave-last --users 5000
 
 teacher: the scorers that `whyrec tune` would let serve. twin: the student before it is taught; student: after, with
-three seeds. The others are scorers alone, with their parameters from validation. --share: of the users that are known
-before the test, as if the workspace were younger.
+three seeds; served: the one of both that `whyrec distill` would keep. The others are scorers alone, with their
+parameters from validation. --share: of the users that are known before the test, as if the workspace were younger.
 """
 
 from collections.abc import Iterator, Sequence
@@ -43,10 +43,12 @@ def systems(study: Study, trials: int) -> Iterator[tuple[str, Sequence[System]]]
     yield "teacher", [teacher]
     for name in ALONE if study.name == "cold-items" else WARM:
         yield name, [tuned(study, name, trials).fit(study, "test")]
-    yield "twin", [Student.fit(room.data, proof.alone)]
-    begun = Student.fit(room.data, proof.taught)
+    twin, begun = Student.fit(room.data, proof.alone), Student.fit(room.data, proof.taught)
+    yield "twin", [twin]
     lists = scorers_lists(teacher, room, study)
-    yield "student", [distil(begun, lists, replace(TAUGHT, seed=seed)) for seed in range(STUDENTS)]
+    taught = [distil(begun, lists, replace(TAUGHT, seed=seed)) for seed in range(STUDENTS)]
+    yield "student", taught
+    yield "served", taught if proof.proven else [twin]
 
 
 def of_split(study: Study, trials: int) -> dict[str, Measured]:
@@ -82,7 +84,7 @@ def main() -> None:
     part = "" if asked.share == 1 else f"-share-{asked.share:g}"
     found = [of_split(study, trials) for study in studies]
     name = f"{asked.data}-scorers-student-{asked.split}{part}"
-    write_comparison(name, command, found, (asked.data, asked.split), ("student",), meta)
+    write_comparison(name, command, found, (asked.data, asked.split), ("student", "served"), meta)
 
 
 if __name__ == "__main__":
