@@ -1,23 +1,28 @@
-"""Why an item fits a person, as data: what they liked that is near to it, and what the two share."""
+"""Why an item fits a person, as data: what they liked that speaks for it, and what the two share."""
 
 import math
 import random
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal
 
 import numpy as np
 
+from agent.attribution import Attribution, TextAttribution
 from retrieval.data.catalog import WORD, Attribute, Catalog
+from retrieval.data.crowd import Crowd
+from retrieval.data.events import History
 from retrieval.ranking import Floats
 
-Shape = Literal["cited-common", "cited", "words", "meaning", "far", "unlinked"]
+Shape = Literal["cited-common", "together", "cited", "words", "meaning", "far", "popular", "new", "unlinked"]
 MOST_CITED = 2
 MOST_ATTRIBUTES = 2
 LOOKED_AT = 5
+TOGETHER = 5  # people who liked two items, from which on it is worth saying
+TIMES = 1.5  # as many as chance would have, from which on it says anything
 SAMPLE = 300
 NEAR_SHARE = 0.99
 _NEGATED = re.compile(
@@ -34,11 +39,15 @@ _SINGULAR_ALREADY = ("ss", "us", "is", "series", "species")
 
 @dataclass(frozen=True)
 class Cited:
-    """An item of the history that speaks for the recommended one; similarity is the cosine of their texts."""
+    """An item of the history that speaks for the recommended one: without it, the score would be less by ``effect``.
+
+    similarity is the cosine of their texts.
+    """
 
     item_id: str
     label: str
     similarity: float
+    effect: float
 
 
 @dataclass(frozen=True)
@@ -58,7 +67,8 @@ class Evidence:
     """All that an explanation may state.
 
     shape says which kind of sentence fits; did is what the person did with the cited items (liked, chose, preferred,
-    rated).
+    rated). people: how many liked the item and, where one is cited, that one too; they: what that is called; times: how
+    many times as many as chance would have.
     """
 
     item_id: str
@@ -69,6 +79,9 @@ class Evidence:
     attributes: tuple[SharedAttribute, ...] = ()
     words: tuple[str, ...] = ()
     query: str = ""
+    people: int = 0
+    they: str = "liked"
+    times: float = 0.0
 
     @property
     def common(self) -> str:
@@ -86,27 +99,42 @@ class Taste:
     """What is known of the person.
 
     liked: items to go by, oldest first, each with what the person did with it. query: what they asked for in words,
-    and its vector (d,), of length 1.
+    and its vector (d,), of length 1. history: all that they did, those items among it.
     """
 
     liked: Mapping[str, str]
     query: str = ""
     query_vector: Floats | None = field(default=None, compare=False)
+    history: History = History((), ())  # noqa: RUF009 - it cannot be changed
 
 
 class EvidenceFinder:
-    """Finds evidence for items of one catalog; ``vectors`` gives the text vectors (n, d) of item ids."""
+    """Finds evidence for items of one catalog."""
 
-    def __init__(self, catalog: Catalog, vectors: Callable[[Sequence[str]], Floats]):
+    def __init__(
+        self,
+        catalog: Catalog,
+        vectors: Callable[[Sequence[str]], Floats],
+        crowd: Crowd | None = None,
+        attribution: Attribution | None = None,
+    ):
+        """vectors: gives the text vectors (n, d) of item ids. crowd: whose likes are evidence; None: nobody's.
+
+        attribution: tells what in a history speaks for an item; None: its text does.
+        """
         self._catalog = catalog
         self._fetch = vectors
         self._fetched: dict[str, Floats] = {}
+        self._crowd = crowd
+        self._they = crowd.verb if crowd else "liked"
+        self._attribution = attribution or TextAttribution(self._vectors)
         self._count = Counter(a for item_id in catalog.ids for a in set(catalog.attributes(item_id)))
 
     def find(self, item_id: str, taste: Taste) -> Evidence:
-        """The evidence for one item: words of the query that stand in its text, else the nearest liked items.
+        """The evidence for one item: words of the query that stand in its text, else liked items that speak for it.
 
-        An item that has a word which the query rules out is called far from it, whatever else it has.
+        These have something in common with it, or were liked together with it, or are near in text; else it may be
+        popular, or new. An item that has a word which the query rules out is called far from it, whatever else it has.
         """
         label = self._catalog.label(item_id)
         wanted, unwanted = split_query(taste.query)
@@ -117,20 +145,56 @@ class EvidenceFinder:
         if words:
             return Evidence(item_id, label, "words", "liked", words=words, query=taste.query)
         liked = [other for other in taste.liked if other != item_id]
-        if liked:
-            cited, shared = self._nearest(item_id, liked, taste.liked)
-            attributes = self._most_specific(shared, liked)
-            did = taste.liked[cited[0].item_id]
-            if attributes:
-                return Evidence(item_id, label, "cited-common", did, cited, attributes, query=taste.query)
-            if cited[0].similarity >= self.near:
-                return Evidence(item_id, label, "cited", did, cited[:1], query=taste.query)
+        speaking = self._speaking(item_id, liked, taste.history)
+        if speaking:
+            found = self._by_likes(
+                Evidence(item_id, label, "cited", "liked", query=taste.query, they=self._they), speaking, taste.liked
+            )
+            if found:
+                return found
         if taste.query_vector is not None:
             # An encoder hardly hears a "no": nothing is said of the meaning of a query that has one.
             near = not unwanted and self._fits(item_id, taste.query_vector)
             return Evidence(item_id, label, "meaning" if near else "far", "liked", query=taste.query)
         did = next(iter(taste.liked.values()), "liked")
-        return Evidence(item_id, label, "unlinked", did, query=taste.query)
+        return self._by_crowd(Evidence(item_id, label, "unlinked", did, query=taste.query, they=self._they))
+
+    def _by_likes(self, about: Evidence, speaking: Sequence[Cited], did: Mapping[str, str]) -> Evidence | None:
+        """What liked items say for an item, if it can be said."""
+        cited, shared = self._sharing(about.item_id, speaking, did)
+        attributes = self._most_specific(shared, [other for other in did if other != about.item_id])
+        if attributes:
+            verb = did[cited[0].item_id]
+            return replace(about, shape="cited-common", did=verb, cited=cited, attributes=attributes)
+        together = self._together(about.item_id, speaking)
+        if together:
+            one, people, times = together
+            verb = did[one.item_id]
+            return replace(about, shape="together", did=verb, cited=(one,), people=people, times=times)
+        nearest = max(speaking, key=lambda one: one.similarity)
+        if nearest.similarity >= self.near:
+            return replace(about, did=did[nearest.item_id], cited=(nearest,))
+        return None
+
+    def _together(self, item_id: str, speaking: Sequence[Cited]) -> tuple[Cited, int, float] | None:
+        """The first of the liked items that people liked together with the item more often than by chance."""
+        if self._crowd is None:
+            return None
+        own, *others = self._crowd.likers([item_id, *(one.item_id for one in speaking)])
+        for one, people in zip(speaking, others, strict=True):
+            both = len(own & people)
+            if both >= TOGETHER and both * self._crowd.users >= TIMES * len(own) * len(people):
+                return one, both, round(both * self._crowd.users / (len(own) * len(people)), 4)
+        return None
+
+    def _by_crowd(self, about: Evidence) -> Evidence:
+        """That everybody likes the item, or that nobody has had it, or nothing."""
+        if self._crowd is None or self._crowd.users == 0:
+            return about
+        people = len(self._crowd.likers([about.item_id])[0])
+        if people >= max(TOGETHER, self._crowd.popular_from):
+            return replace(about, shape="popular", people=people)
+        return about if about.item_id in self._crowd.had else replace(about, shape="new")
 
     def _vectors(self, item_ids: Sequence[str]) -> Floats:
         """(n, d); each item's vector is fetched once, for the items of a list are explained from one history."""
@@ -154,24 +218,34 @@ class EvidenceFinder:
         cosine = float(self._vectors([item_id])[0] @ query)
         return cosine > 0 and cosine >= float(np.quantile(self._drawn @ query, NEAR_SHARE))
 
-    def _nearest(
-        self, item_id: str, liked: list[str], did: Mapping[str, str]
+    def _speaking(self, item_id: str, liked: list[str], history: History) -> list[Cited]:
+        """The liked items without which the item's score would be less, those with the greatest effect first."""
+        if not liked:
+            return []
+        effects = self._attribution.effects(item_id, history, liked)
+        speaking = [other for other, effect in effects.items() if effect > 0]
+        strongest = sorted(speaking, key=lambda other: (-effects[other], other))[:LOOKED_AT]
+        vectors = self._vectors([item_id, *strongest])
+        return [
+            Cited(other, self._catalog.label(other), round(cosine, 4), round(effects[other], 6))
+            for other, cosine in zip(strongest, (vectors[1:] @ vectors[0]).tolist(), strict=True)
+        ]
+
+    def _sharing(
+        self, item_id: str, speaking: Sequence[Cited], did: Mapping[str, str]
     ) -> tuple[tuple[Cited, ...], list[Attribute]]:
-        """The liked item nearest in text, and a second one near by that shares something with both."""
-        vectors = self._vectors([item_id, *liked])
-        similarity = dict(zip(liked, (vectors[1:] @ vectors[0]).tolist(), strict=True))
-        near = sorted(liked, key=lambda other: (-similarity[other], other))[:LOOKED_AT]
+        """The first liked item that shares something with this one, and a second one that shares it with both."""
         own = self._catalog.attributes(item_id)
-        # Something shared is worth more than being nearest by a hair.
-        first = next((other for other in near if self._shared(own, other)), near[0])
-        shared, chosen = self._shared(own, first), [first]
-        for other in near:
-            fits = len(chosen) < MOST_CITED and other != first and did[other] == did[first]
-            if fits and self._shared(shared, other):
-                shared = self._shared(shared, other)
+        first = next((one for one in speaking if self._shared(own, one.item_id)), None)
+        if first is None:
+            return (), []
+        shared, chosen = self._shared(own, first.item_id), [first]
+        for other in speaking:
+            fits = len(chosen) < MOST_CITED and other != first and did[other.item_id] == did[first.item_id]
+            if fits and self._shared(shared, other.item_id):
+                shared = self._shared(shared, other.item_id)
                 chosen.append(other)
-        cited = tuple(Cited(other, self._catalog.label(other), round(similarity[other], 4)) for other in chosen)
-        return cited, shared
+        return tuple(chosen), shared
 
     def _shared(self, attributes: list[Attribute], other: str) -> list[Attribute]:
         theirs = set(self._catalog.attributes(other))

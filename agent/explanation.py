@@ -76,11 +76,15 @@ def _sentences(evidence: Evidence) -> list[str]:
         DID=evidence.did,
         COMMON=evidence.common,
         WORDS=_quoted(evidence.words),
+        PEOPLE=f"{evidence.people:,}",
+        LIKED=evidence.they,
     )
 
 
 def _prompt(evidence: Evidence, noun: str) -> str:
     words = f"the words {_quoted(evidence.words)}" if evidence.words else "nothing that can be named"
+    if evidence.people:
+        words = f"{evidence.people:,} people who {evidence.they} {'both' if evidence.cited else 'it'}"
     return render(
         "explanation-v1",
         noun=noun,

@@ -79,7 +79,8 @@ class PersonReader:
             raise InputError("nothing to go on: give a USER, --like TITLE or --query WORDS")
         exclude = (frozenset(history.items) if request.exclude_seen else frozenset()) | set(named)
         verbs = {**dict.fromkeys(liked, did), **dict.fromkeys(named, "liked")}
-        taste = Taste(verbs, query, None if asked is None else asked[0])
+        known = history.then(History(named, (self._settings.events.liked_from,) * len(named)))
+        taste = Taste(verbs, query, None if asked is None else asked[0], known)
         tower = None
         if self._tower is not None:
             had = history.items if self._tower.config.positive_from is None else liked
@@ -87,13 +88,7 @@ class PersonReader:
             tower = Profile((self._tower.direction(self._vectors(items)),), exclude) if items else None
         meant = None if asked is None else interest_in(asked)
         profile = Profile(tuple(interests), exclude, query, meant)
-        return Person(
-            taste,
-            profile,
-            history.then(History(named, (self._settings.events.liked_from,) * len(named))),
-            tuple(notes),
-            tower,
-        )
+        return Person(taste, profile, known, tuple(notes), tower)
 
     def _history(self, request: Request) -> History:
         if request.history is not None:

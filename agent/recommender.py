@@ -7,15 +7,18 @@ from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
+from agent.attribution import Attribution, StudentAttribution
 from agent.evidence import EvidenceFinder, Taste
 from agent.explanation import Explainer, Explanation
 from agent.models import Models
 from agent.person import Person, PersonReader
 from agent.ranking_stage import RankingStage
-from agent.request import Answer, Recommended, Request
+from agent.request import Answer, Mode, Recommended, Request
 from agent.settings import Settings
+from agent.stored_student import STUDENT, current_student
 from retrieval.cf.fused import POOL
 from retrieval.cf.live import TEXT, LiveFusion, load_fusion
+from retrieval.data.crowd import Crowd
 from retrieval.data.titles import TitleMatcher
 from retrieval.data.workspace import Workspace
 from retrieval.errors import InputError, WhyrecError, WorkspaceError, command
@@ -94,9 +97,25 @@ class Recommender:
         return PersonReader(self._workspace, self._settings, self.titles, vectors, encode, text, tower)
 
     @cached_property
-    def evidence(self) -> EvidenceFinder:
-        """Finds evidence for explanations."""
-        return EvidenceFinder(self._workspace.catalog, self.index.vectors)
+    def _crowd(self) -> Crowd:
+        return Crowd(self._workspace, self._settings.events.liked_from, self._settings.events.verb)
+
+    @cached_property
+    def _by_student(self) -> Attribution | None:
+        """What a student says of histories; None where there is none of these items."""
+        stored = current_student(self._workspace.root / STUDENT)
+        if stored is None or stored.catalog != self._workspace.catalog_fingerprint:
+            return None
+        return StudentAttribution(stored.student, sorted(self._workspace.catalog.ids))
+
+    def evidence(self, mode: Mode) -> EvidenceFinder:
+        """Finds evidence for explanations: by the student where there is one, by the text where it orders alone.
+
+        Raises:
+            ModelError: the student is damaged.
+        """
+        attribution = None if mode == "retrieval" else self._by_student
+        return EvidenceFinder(self._workspace.catalog, self.index.vectors, self._crowd, attribution)
 
     def recommend(self, request: Request) -> Answer:
         """Recommend at most ``request.k`` items.
@@ -167,7 +186,7 @@ class Recommender:
         item_id = self.titles.find(item)
         person = self.people.read(request)
         label = self._workspace.catalog.label(item_id)
-        explanation = self._explained([item_id], person.taste, request.writer)[0]
+        explanation = self._explained([item_id], person.taste, request)[0]
         if explanation is None:
             raise WhyrecError(f"no sentence about {label!r} passes the checks")
         notes = [*person.notes]
@@ -240,7 +259,7 @@ class Recommender:
         if not request.explain:
             return {}
         with _timed(answer, "explain"):
-            written = self._explained(item_ids, taste, request.writer)
+            written = self._explained(item_ids, taste, request)
         passed = {item_id: one for item_id, one in zip(item_ids, written, strict=True) if one is not None}
         templates = sum(explanation.written_by == "template" for explanation in passed.values())
         if templates and request.writer == "lm":
@@ -251,11 +270,10 @@ class Recommender:
             )
         return passed
 
-    def _explained(
-        self, item_ids: list[str], taste: Taste, writer: Literal["lm", "template"]
-    ) -> list[Explanation | None]:
-        explainer = Explainer(self._workspace.catalog, self._models, self._settings.items.noun, writer)
-        return explainer.explain([self.evidence.find(item_id, taste) for item_id in item_ids])
+    def _explained(self, item_ids: list[str], taste: Taste, request: Request) -> list[Explanation | None]:
+        explainer = Explainer(self._workspace.catalog, self._models, self._settings.items.noun, request.writer)
+        finder = self.evidence(request.mode)
+        return explainer.explain([finder.find(item_id, taste) for item_id in item_ids])
 
 
 def serving(workspace: Workspace, settings: Settings) -> LiveFusion | None:

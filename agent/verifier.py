@@ -10,7 +10,7 @@ FEWEST_WORDS = 3
 MOST_WORDS = 60
 MOST_SENTENCES = 2
 _NEGATION = re.compile(r"\b(not|never|no|none|without|hardly|nor|neither|nothing)\b|n't\b", re.IGNORECASE)
-_HONEST = ("far", "unlinked")  # shapes whose sentences say that there is little to say
+_HONEST = ("far", "new", "unlinked")  # shapes whose sentences say that there is little to say
 _ITEM, _NAME = "\x01", "\x02"
 
 
@@ -26,7 +26,11 @@ def problems(text: str, evidence: Evidence, known_values: Collection[str]) -> li
     facts += [f"“{word}”" for word in evidence.words]
     found = [f"{name!r} is missing" for name in [*names, *facts] if name not in text]
     rest = _masked(text, evidence, [*names[1:], *facts])
-    if re.search(rf"\b(liked|loved|enjoyed|chose|preferred|rated) {_ITEM}", rest):
+    if evidence.people:
+        rest, counted = re.subn(rf"(?<![\d,]){evidence.people:,}(?![\d,])", _NAME, rest)
+        found += [] if counted else [f"the number {evidence.people:,} is missing"]
+    who = r"you (also )?" if evidence.people else ""  # other people may have liked the item
+    if re.search(rf"\b{who}(liked|loved|enjoyed|chose|preferred|rated) {_ITEM}", rest, re.IGNORECASE):
         found.append("it says that the recommended item was liked before")
     found += [f"{value!r} is not in the evidence" for value in sorted(known_values) if _claims(rest, value)]
     found += _unsupported(rest, evidence)

@@ -14,7 +14,7 @@ from prompts import sentences
 from retrieval.data.catalog import Catalog
 from retrieval.errors import ModelError
 
-ALIEN, BLADE = Cited("1", "Alien (1979)", 0.8), Cited("2", "Blade Runner (1982)", 0.7)
+ALIEN, BLADE = Cited("1", "Alien (1979)", 0.8, 0.1), Cited("2", "Blade Runner (1982)", 0.7, 0.1)
 HORROR, SCIFI = SharedAttribute("genres", "Horror", 1.0), SharedAttribute("genres", "Sci-Fi", 0.5)
 FULL = Evidence("3", "Aliens (1986)", "cited-common", "liked", (ALIEN, BLADE), (HORROR, SCIFI))
 KNOWN = {"Horror", "Sci-Fi", "Drama", "Comedy", "War"}
@@ -30,7 +30,13 @@ ALL_EVIDENCE = [
     Evidence("3", "Aliens (1986)", "meaning", "liked", query="monsters"),
     Evidence("3", "Aliens (1986)", "far", "liked", query="knitting"),
     Evidence("3", "Aliens (1986)", "unlinked", "liked"),
+    Evidence("3", "Aliens (1986)", "together", "preferred", (ALIEN,), people=1_204, they="chose", times=3.0),
+    Evidence("3", "12 Monkeys (1995)", "together", "liked", (Cited("1", "12 Angry Men", 0.8, 0.1),), people=12),
+    Evidence("3", "Aliens (1986)", "popular", "liked", people=97),
+    Evidence("3", "Aliens (1986)", "new", "liked"),
 ]
+TOGETHER = Evidence("3", "Aliens (1986)", "together", "liked", (ALIEN,), people=12)
+POPULAR = Evidence("3", "Aliens (1986)", "popular", "liked", people=12)
 
 
 @pytest.fixture
@@ -179,6 +185,21 @@ def test_the_verifier_finds_what_is_wrong(text, problem):
     assert any(problem in found for found in problems(text, FULL, KNOWN))
 
 
+@pytest.mark.parametrize(
+    ("evidence", "text", "problem"),
+    [
+        (TOGETHER, "13 people who liked Alien (1979), which you liked, also liked Aliens (1986).", "the number 12"),
+        (TOGETHER, "112 people who liked Alien (1979), which you liked, also liked Aliens (1986).", "a number"),
+        (TOGETHER, "12 people liked Alien (1979), and you liked Aliens (1986).", "liked before"),
+        (TOGETHER, "12 people liked Alien (1979), as you also liked Aliens (1986).", "liked before"),
+        (POPULAR, "Aliens (1986) is popular: 12 of 300 people liked it.", "a number"),
+        (POPULAR, "You liked Aliens (1986), like 12 people.", "liked before"),
+    ],
+)
+def test_the_verifier_counts(evidence, text, problem):
+    assert any(problem in found for found in problems(text, evidence, KNOWN))
+
+
 def test_a_value_inside_another_word_is_no_claim():
     assert problems(GOOD.replace("Because", "Warmly put: because"), FULL, {"War"}) == []
 
@@ -199,8 +220,8 @@ def test_a_missing_language_model_names_the_way_without_it(planted):
 
 
 def test_evidence_that_no_sentence_can_state_stays_without_one(planted, tmp_path):
-    odd = Evidence("3", "3", "cited", "liked", (Cited("1", "<script>", 0.9), Cited("2", "not said", 0.9)))
-    broken = Evidence("3", "C", "cited", "liked 3 <b>", (Cited("1", "A", 0.9),))
+    odd = Evidence("3", "3", "cited", "liked", (Cited("1", "<script>", 0.9, 0.1), Cited("2", "not said", 0.9, 0.1)))
+    broken = Evidence("3", "C", "cited", "liked 3 <b>", (Cited("1", "A", 0.9, 0.1),))
     explainer = Explainer(planted.catalog, PlantedModels(tmp_path), "film", "template")
     first, second = explainer.explain([odd, broken])
     assert first.text.count("<script>") == 1
@@ -219,7 +240,7 @@ def test_evidence_that_no_sentence_can_state_stays_without_one(planted, tmp_path
     ],
 )
 def test_odd_names_do_not_stand_in_the_way_of_a_true_sentence(item, cited, attribute, known):
-    evidence = Evidence("1", item, "cited-common", "liked", (Cited("2", cited, 0.9),), (attribute,))
+    evidence = Evidence("1", item, "cited-common", "liked", (Cited("2", cited, 0.9, 0.1),), (attribute,))
     assert {text for text in _sentences(evidence) if problems(text, evidence, known)} == set()
 
 
@@ -240,7 +261,7 @@ def test_a_hostile_title_is_named_and_never_obeyed(planted, tmp_path_factory, ti
     frame = planted.catalog.frame.with_columns(title=planted.catalog.frame["title"].replace("Moon Base", title))
     catalog = Catalog(frame)
     item, other = ("space-1", "space-2") if place == "item" else ("space-2", "space-1")
-    evidence = Evidence(item, catalog.label(item), "cited", "liked", (Cited(other, catalog.label(other), 0.9),))
+    evidence = Evidence(item, catalog.label(item), "cited", "liked", (Cited(other, catalog.label(other), 0.9, 0.1),))
     models = PlantedModels(tmp_path_factory.getbasetemp() / "attacked")
     text = Explainer(catalog, models, PLANTED_SETTINGS.items.noun).explain([evidence])[0].text
     assert "\n" not in text

@@ -49,7 +49,13 @@ def as_table(row: "Recommended") -> Table:
     table.add_row("why", Text(row.explanation.text, style="bold"))
     table.add_row("written by", {"lm": "the language model", "template": "the template"}[row.explanation.written_by])
     for cited in evidence.cited:
-        table.add_row(evidence.did, Text(f"{cited.label} [{cited.item_id}], text similarity {cited.similarity:.2f}"))
+        effect = f"text similarity {cited.similarity:.2f}; without it the score is less by {cited.effect:.3f}"
+        table.add_row(evidence.did, Text(f"{cited.label} [{cited.item_id}], {effect}"))
+    if evidence.people:
+        chance = f", {evidence.times:.1f} times as many as by chance" if evidence.cited else ""
+        table.add_row(
+            "people", Text(f"{evidence.people:,} {evidence.they} {'both' if evidence.cited else 'it'}{chance}")
+        )
     for attribute in evidence.attributes:
         times = f"{math.exp(attribute.specificity):.1f} times as frequent in what the user {evidence.did}"
         table.add_row("shared", Text(f"{attribute.field}: {attribute.value}, {times} as in the catalog"))

@@ -1,0 +1,113 @@
+"""What items of a history do for a score, and what everybody's likes say of two items."""
+
+import numpy as np
+import polars as pl
+import pytest
+from scorer_worlds import ITEMS, topic_user, topic_world
+
+from agent.attribution import StudentAttribution, TextAttribution
+from agent.evidence import EvidenceFinder, Taste
+from retrieval.cf.student import Student, StudentConfig
+from retrieval.data.crowd import Crowd
+from retrieval.data.events import History
+from retrieval.data.histories import Histories
+from retrieval.text.profile import Interest
+
+
+@pytest.fixture(scope="module")
+def student():
+    return Student.fit(topic_world(), StudentConfig(own=1.0))
+
+
+def test_an_effect_is_what_the_score_loses_without_the_item(student):
+    history = topic_user(3)
+    target = next(item for item in ITEMS if item not in history.items)
+    effects = StudentAttribution(student, ITEMS).effects(target, history, history.items)
+    assert set(effects) == set(history.items)
+    column = np.array([ITEMS.index(target)])
+
+    def score(items):
+        kept = [pair for pair in zip(history.items, history.values, strict=True) if pair[0] in items]
+        one = History(tuple(item for item, _ in kept), tuple(value for _, value in kept))
+        return float(student.score(Histories.of([one], ITEMS), column)[0, 0])
+
+    for item, effect in effects.items():
+        assert effect == pytest.approx(score(history.items) - score(set(history.items) - {item}), abs=1e-5)
+    assert len({round(effect, 6) for effect in effects.values()}) > 1
+
+
+def test_the_texts_say_what_the_soft_maximum_loses():
+    rng = np.random.default_rng(5)
+    vectors = rng.normal(size=(5, 8)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    of = {str(place): vector for place, vector in enumerate(vectors)}
+    effects = TextAttribution(lambda ids: np.stack([of[one] for one in ids])).effects("0", History((), ()), "1234")
+
+    def score(ids):
+        anchors = np.stack([of[one] for one in ids])
+        return float(Interest(anchors, anchors).score(vectors[:1])[0])
+
+    for item in "1234":
+        assert effects[item] == pytest.approx(score("1234") - score("1234".replace(item, "")), abs=1e-5)
+
+
+def liked(*items):
+    return Taste(dict.fromkeys(items, "liked"), history=History(items, (5.0,) * len(items)))
+
+
+@pytest.fixture
+def crowded(planted, planted_index):
+    """A function that makes a finder among people with these likes, {user: items}."""
+
+    def finder(likes):
+        rows = [(user, item, 5.0, 0) for user, items in likes.items() for item in items]
+        rows.append(("picky", "western-2", 1.0, 0))  # had, but not liked
+        events = pl.DataFrame(rows, ["user_id", "item_id", "value", "timestamp"], orient="row")
+
+        class Events:
+            def events(self):
+                return events.lazy()
+
+        return EvidenceFinder(planted.catalog, planted_index.vectors, Crowd(Events(), 5.0))
+
+    return finder
+
+
+def people(count, *items):
+    return {f"{items}-{number}": items for number in range(count)}
+
+
+def test_what_people_liked_together_is_evidence(crowded):
+    """A western and a recipe have nothing in common but the people who like both."""
+    finder = crowded(people(6, "western-0", "cooking-1") | people(20, "space-0"))
+    evidence = finder.find("cooking-1", liked("western-0"))
+    assert (evidence.shape, evidence.people, evidence.times) == ("together", 6, pytest.approx(26 / 6, abs=1e-4))
+    assert [one.item_id for one in evidence.cited] == ["western-0"]
+
+
+@pytest.mark.parametrize(
+    "likes",
+    [
+        people(4, "western-0", "cooking-1") | people(20, "space-0"),  # too few
+        people(6, "western-0", "cooking-1") | people(1, "space-0"),  # no more than by chance
+    ],
+)
+def test_what_chance_would_have_people_like_is_none(crowded, likes):
+    assert crowded(likes).find("cooking-1", liked("western-0")).shape != "together"
+
+
+def test_an_item_with_nothing_in_common_may_be_popular_or_new(crowded):
+    finder = crowded(people(9, "cooking-1") | people(1, "space-0") | people(1, "space-1"))
+    popular, new, plain = (finder.find(item, liked("western-0")) for item in ("cooking-1", "cooking-2", "space-0"))
+    assert (popular.shape, popular.people) == ("popular", 9)
+    assert new.shape == "new"
+    assert plain.shape == "unlinked"
+    assert finder.find("western-2", liked("cooking-0")).shape == "unlinked"  # somebody has had it
+
+
+def test_what_does_not_speak_for_an_item_is_not_cited(planted, planted_index):
+    """Of two liked items the text's soft maximum rises by the nearer one alone."""
+    finder = EvidenceFinder(planted.catalog, planted_index.vectors)
+    evidence = finder.find("space-5", liked("space-1", "cooking-0"))
+    assert [one.item_id for one in evidence.cited] == ["space-1"]
+    assert all(one.effect > 0 for one in evidence.cited)
