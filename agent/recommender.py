@@ -18,6 +18,7 @@ from agent.settings import Settings
 from agent.stored_student import STUDENT, current_student
 from retrieval.cf.fused import POOL
 from retrieval.cf.live import TEXT, LiveFusion, load_fusion
+from retrieval.data.catalog import Catalog
 from retrieval.data.crowd import Crowd
 from retrieval.data.titles import TitleMatcher
 from retrieval.data.workspace import Workspace
@@ -77,10 +78,15 @@ class Recommender:
 
         return open_lexical(self._workspace)
 
+    @property
+    def catalog(self) -> Catalog:
+        """The items that it recommends."""
+        return self._workspace.catalog
+
     @cached_property
     def titles(self) -> TitleMatcher:
         """Finds items by title."""
-        return TitleMatcher(self._workspace.catalog)
+        return TitleMatcher(self.catalog)
 
     @cached_property
     def people(self) -> PersonReader:
@@ -97,10 +103,6 @@ class Recommender:
         return PersonReader(self._workspace, self._settings, self.titles, vectors, encode, text, tower)
 
     @cached_property
-    def _crowd(self) -> Crowd:
-        return Crowd(self._workspace, self._settings.events.liked_from, self._settings.events.verb)
-
-    @cached_property
     def _by_student(self) -> Attribution | None:
         """What a student says of histories; None where there is none of these items."""
         stored = current_student(self._workspace.root / STUDENT)
@@ -115,7 +117,8 @@ class Recommender:
             ModelError: the student is damaged.
         """
         attribution = None if mode == "retrieval" else self._by_student
-        return EvidenceFinder(self._workspace.catalog, self.index.vectors, self._crowd, attribution)
+        crowd = Crowd(self._workspace, self._settings.events.liked_from, self._settings.events.verb)
+        return EvidenceFinder(self.catalog, self.index.vectors, crowd, attribution)
 
     def recommend(self, request: Request) -> Answer:
         """Recommend at most ``request.k`` items.
@@ -126,8 +129,7 @@ class Recommender:
             ModelError: a model that the request needs cannot be loaded.
         """
         answer = Answer([])
-        catalog = self._workspace.catalog
-        where = compile_where(request.where, catalog) if request.where else None
+        where = compile_where(request.where, self.catalog) if request.where else None
         among = self._allowed(request, where)
         live = self._fusion_for(request)
         with _timed(answer, "retrieve"):
@@ -155,10 +157,10 @@ class Recommender:
             with _timed(answer, "rank"):
                 found = self._ranking.ranked(found, person.taste, alphas, stages, self.index.vectors)
             by = (*by, "rank") if alphas.any() else by
-        best = found.row(0)[: request.k]
+        best, label = found.row(0)[: request.k], self.catalog.label
         explanations = self._explanations([item_id for item_id, _ in best], person.taste, request, answer)
         answer.rows = [
-            Recommended(place, item_id, catalog.label(item_id), score, stages[item_id], by, explanations.get(item_id))
+            Recommended(place, item_id, label(item_id), score, stages[item_id], by, explanations.get(item_id))
             for place, (item_id, score) in enumerate(best, start=1)
         ]
         if len(answer.rows) < request.k:
@@ -185,7 +187,7 @@ class Recommender:
         """
         item_id = self.titles.find(item)
         person = self.people.read(request)
-        label = self._workspace.catalog.label(item_id)
+        label = self.catalog.label(item_id)
         explanation = self._explained([item_id], person.taste, request)[0]
         if explanation is None:
             raise WhyrecError(f"no sentence about {label!r} passes the checks")
@@ -199,14 +201,15 @@ class Recommender:
         """The k items whose text is nearest to that of an item, given by id or title."""
         answer = Answer([])
         item_id = self.titles.find(item)
-        catalog = self._workspace.catalog
         with _timed(answer, "retrieve"):
             profile = Profile((interest_in(self.index.vectors([item_id])),), frozenset({item_id}))
-            found = TextRetriever(self.index).retrieve([profile], k, compile_where(where, catalog) if where else None)
+            found = TextRetriever(self.index).retrieve(
+                [profile], k, compile_where(where, self.catalog) if where else None
+            )
         if found.lengths[0] == 0:
             raise InputError("no other item fits the filter")
         answer.rows = [
-            Recommended(place, other, catalog.label(other), score, {"retrieve": score}, ("retrieve",))
+            Recommended(place, other, self.catalog.label(other), score, {"retrieve": score}, ("retrieve",))
             for place, (other, score) in enumerate(found.row(0), start=1)
         ]
         return answer
@@ -271,7 +274,7 @@ class Recommender:
         return passed
 
     def _explained(self, item_ids: list[str], taste: Taste, request: Request) -> list[Explanation | None]:
-        explainer = Explainer(self._workspace.catalog, self._models, self._settings.items.noun, request.writer)
+        explainer = Explainer(self.catalog, self._models, self._settings.items.noun, request.writer)
         finder = self.evidence(request.mode)
         return explainer.explain([finder.find(item_id, taste) for item_id in item_ids])
 

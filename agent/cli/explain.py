@@ -1,6 +1,7 @@
 """`whyrec explain`."""
 
 import math
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -8,34 +9,61 @@ from rich.table import Table
 from rich.text import Text
 
 from agent.cli.console import Format, note, print_rows, say
-from agent.cli.options import DEFAULT_WORKSPACE, FormatOption, WorkspaceOption, open_workspace
+from agent.cli.options import DEFAULT_WORKSPACE, CountOption, FormatOption, WorkspaceOption, open_workspace
 from agent.cli.recommend import WriterChoice, WriterOption, as_row
 
 if TYPE_CHECKING:
     from agent.request import Recommended
+    from agent.why_not import WhyNot
 
 
 def explain(
     user: Annotated[str, typer.Argument(help="A user id of the events.", show_default=False)],
     item: Annotated[str, typer.Argument(help="An item id, or a title.", show_default=False)],
+    why_not: Annotated[
+        bool,
+        typer.Option("--why-not", help="Say instead why the item is not in the user's list, and what others have."),
+    ] = False,
+    k: CountOption = 10,
     writer: WriterOption = WriterChoice.lm,
     form: FormatOption = Format.table,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
 ) -> None:
-    """Explain why an item suits a user: a sentence, and the evidence behind it.
+    """Explain why an item suits a user: a sentence, and the evidence behind it. Or why it is not in the user's list.
 
-    Example:  whyrec explain 15 "Blade Runner" --format json
+    -k is the length of that list.
+
+    Example:  whyrec explain 15 "Blade Runner" --why-not
     """
     from agent.models import Models
-    from agent.recommender import Recommender
+    from agent.recommender import Recommender, serving
     from agent.request import Request
 
     opened = open_workspace(workspace)
-    recommender = Recommender(opened.workspace, opened.settings, Models(opened.settings, say))
+    live = serving(opened.workspace, opened.settings) if why_not else None
+    recommender = Recommender(opened.workspace, opened.settings, Models(opened.settings, say), live)
+    if why_not:
+        from agent.why_not import why_not as find_why_not
+
+        found = find_why_not(recommender, Request(user, k=k), opened.settings.ranking.candidates, item)
+        print_rows([{"said": found.said, **asdict(found)}], form, as_comparison(found))
+        return
     answer = recommender.explain(Request(user, writer=writer.value), item)
     for message in answer.notes:
         note(message)
     print_rows([as_row(row) for row in answer.rows], form, *[as_table(row) for row in answer.rows])
+
+
+def as_comparison(found: "WhyNot") -> Table:
+    """The reason, and each stage's score of the item beside that of the last one listed."""
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    table.add_row("why not", Text(found.said, style="bold"))
+    for stage, score in found.item.items():
+        other = f"{found.other[stage]:.3f} for {found.last.label}, which is at place {found.listed}"
+        table.add_row(stage, Text(f"{score:.3f}; {other}"))
+    return table
 
 
 def as_table(row: "Recommended") -> Table:
