@@ -13,6 +13,7 @@ from agent.cli import (
     distill,
     doctor,
     evaluate,
+    evaluate_explanations,
     explain,
     export,
     finetune,
@@ -101,5 +102,6 @@ app.command()(label.label)
 app.command()(distill.distill)
 app.add_typer(export.app, name="export")
 app.add_typer(models.app, name="models")
-app.command()(evaluate.evaluate)
+evaluate.app.command()(evaluate_explanations.explanations)
+app.add_typer(evaluate.app, name="evaluate")
 app.command()(doctor.doctor)

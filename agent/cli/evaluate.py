@@ -58,7 +58,12 @@ RelevantOption = Annotated[
 TrialsOption = Annotated[int, typer.Option(min=1, max=1000, help="Parameter trials for each scorer on validation.")]
 
 
+app = typer.Typer(invoke_without_command=True)
+
+
+@app.callback()
 def evaluate(
+    context: typer.Context,
     split: SplitOption = None,
     systems: Annotated[
         str, typer.Option(help=f"all, or some of these, divided by commas: {', '.join(NAMES)}.")
@@ -90,6 +95,8 @@ def evaluate(
 
     Example:  whyrec evaluate --split cold-items --seeds 3
     """
+    if context.invoked_subcommand is not None:
+        return
     from agent.evaluation.run import Evaluation
     from agent.evaluation.seed_run import Plan
     from agent.evaluation.study import Question
@@ -178,4 +185,4 @@ def _say_whether_proven(report: dict[str, Any]) -> None:
         say(f"{first}: {lead} (NDCG@10, paired bootstrap, Holm)")
 
 
-__all__ = ["SCORER_NAMES", "HeldOutOption", "RelevantOption", "SplitOption", "TrialsOption", "evaluate"]
+__all__ = ["SCORER_NAMES", "HeldOutOption", "RelevantOption", "SplitOption", "TrialsOption", "app"]
