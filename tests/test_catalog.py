@@ -69,6 +69,29 @@ def test_label_has_the_year_once(title, year, label):
 
 
 @pytest.mark.parametrize(
+    ("title", "label"),
+    [
+        ("Matrix, The", "The Matrix (1999)"),
+        ("Matrix, The (1999)", "The Matrix (1999)"),
+        ("Valachi Papers,The (1999)", "The Valachi Papers (1999)"),
+        ("American Werewolf in London, An", "An American Werewolf in London (1999)"),
+        (
+            "City of Lost Children, The (Cité des enfants perdus, La)",
+            "The City of Lost Children (Cité des enfants perdus, La) (1999)",
+        ),
+        ("Good, the Bad and the Ugly, The", "The Good, the Bad and the Ugly (1999)"),
+        ("Me, Myself", "Me, Myself (1999)"),
+        ("The The, A", "A The The (1999)"),
+        (", The", ", The (1999)"),
+    ],
+)
+def test_a_label_has_its_article_where_it_is_said(title, label):
+    items = titled(title, year=1999)
+    assert items.label("x1") == label
+    assert items.text("x1").startswith(title)
+
+
+@pytest.mark.parametrize(
     "title",
     [
         "Ali\nen",

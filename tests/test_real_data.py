@@ -121,7 +121,7 @@ def test_explanations_name_the_item_and_the_history_only(root, seen):
 
 def test_one_explanation_has_its_evidence(root, seen):
     found = rows(root, "explain", USER, "Terminator, The")[0]
-    assert found["explanation"].count("Terminator, The (1984)") == 1
+    assert found["explanation"].count("The Terminator (1984)") == 1
     assert found["written_by"] == "lm"
     assert {cited["item_id"] for cited in found["evidence"]["cited"]} <= seen - {"1240"}
     shared = {attribute["value"] for attribute in found["evidence"]["attributes"]}

@@ -14,6 +14,7 @@ import polars as pl
 from retrieval.errors import UnknownItemError
 
 LABEL_LENGTH = 80
+_ARTICLE_LAST = re.compile(r"^([^()]+), ?(The|An|A)( \(.*)?$")
 WORD = re.compile(r"[^\W\d_]{3,}")
 _BLANKS = re.compile(r"[\s\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]+")
 
@@ -76,8 +77,13 @@ class Catalog:
         return str(self._rows[self.row(item_id)]["title"])
 
     def label(self, item_id: str) -> str:
-        """How the item is called in front of people: the title, cut at 80 characters, and the year if known."""
-        return _title_and_year(self._rows[self.row(item_id)], LABEL_LENGTH)
+        """How the item is called in front of people: the title, cut at 80 characters, and the year if known.
+
+        An English article that a list of titles has at the end, as in "Matrix, The", is put where it is said.
+        """
+        record = self._rows[self.row(item_id)]
+        title = _ARTICLE_LAST.sub(r"\2 \1\3", _one_line(str(record["title"])))
+        return _title_and_year({**record, "title": title}, LABEL_LENGTH)
 
     def text(self, item_id: str) -> str:
         """The item's text, for encoders and language models: the one definition.
