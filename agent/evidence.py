@@ -17,7 +17,9 @@ from retrieval.data.crowd import Crowd
 from retrieval.data.events import History
 from retrieval.ranking import Floats
 
-Shape = Literal["cited-common", "together", "cited", "words", "meaning", "far", "popular", "new", "unlinked"]
+Shape = Literal[
+    "cited-common", "contrast", "together", "cited", "words", "meaning", "far", "popular", "new", "unlinked"
+]
 MOST_CITED = 2
 MOST_ATTRIBUTES = 2
 LOOKED_AT = 5
@@ -68,7 +70,7 @@ class Evidence:
 
     shape says which kind of sentence fits; did is what the person did with the cited items (liked, chose, preferred,
     rated). people: how many liked the item and, where one is cited, that one too; they: what that is called; times: how
-    many times as many as chance would have.
+    many times as many as chance would have. other: what the item is contrasted with, which has none of the attributes.
     """
 
     item_id: str
@@ -82,6 +84,12 @@ class Evidence:
     people: int = 0
     they: str = "liked"
     times: float = 0.0
+    other: str = ""
+
+    @property
+    def frequency(self) -> float:
+        """How many times as often as by chance: the first attribute among what the person liked, else both items."""
+        return math.exp(self.attributes[0].specificity) if self.attributes else self.times
 
     @property
     def common(self) -> str:
@@ -158,6 +166,15 @@ class EvidenceFinder:
             return Evidence(item_id, label, "meaning" if near else "far", "liked", query=taste.query)
         did = next(iter(taste.liked.values()), "liked")
         return self._by_crowd(Evidence(item_id, label, "unlinked", did, query=taste.query, they=self._they))
+
+    def contrasted(self, evidence: Evidence, item_id: str) -> Evidence:
+        """The same in contrast to an item that is listed after it, if that lacks something that speaks for this one."""
+        label = self._catalog.label(item_id)
+        theirs = {(a.field, a.value) for a in self._catalog.attributes(item_id)}
+        attributes = tuple(a for a in evidence.attributes if (a.field, a.value) not in theirs)
+        if not attributes or label in (evidence.label, *(cited.label for cited in evidence.cited)):
+            return evidence
+        return replace(evidence, shape="contrast", attributes=attributes, other=label)
 
     def _by_likes(self, about: Evidence, speaking: Sequence[Cited], did: Mapping[str, str]) -> Evidence | None:
         """What liked items say for an item, if it can be said."""

@@ -12,6 +12,8 @@ from retrieval.data.catalog import Catalog
 from retrieval.errors import ModelError
 
 SAMPLES = 4
+DETAILED = ("cited-common", "together")  # shapes that have a number to tell
+OFTEN = 1.5  # times as often as by chance, from which on it is told
 
 
 @dataclass(frozen=True)
@@ -32,15 +34,16 @@ class Explainer:
         self._writer = writer
         self._known_values = {a.value for item_id in catalog.ids for a in catalog.attributes(item_id)}
 
-    def explain(self, evidence: Sequence[Evidence]) -> list[Explanation | None]:
+    def explain(self, evidence: Sequence[Evidence], *, detailed: bool = False) -> list[Explanation | None]:
         """For each piece of evidence the likeliest draft that passes the verifier, else the template, else None.
 
-        None is for evidence that no sentence can state, as with a title that holds brackets in odd places.
+        detailed: say how many times as often as by chance, too, where it is often. None is for evidence that no
+        sentence can state, as with a title that holds brackets in odd places.
 
         Raises:
             ModelError: the language model is to write and cannot be loaded.
         """
-        allowed = [tuple(_sentences(one)) for one in evidence]
+        allowed = [tuple(_sentences(one, detailed=detailed)) for one in evidence]
         drafts = self._drafts(evidence, allowed) if self._writer == "lm" else [[] for _ in evidence]
         return [
             self._chosen(one, written, options[0])
@@ -68,9 +71,10 @@ class Explainer:
         return Explanation(template, "template", evidence)
 
 
-def _sentences(evidence: Evidence) -> list[str]:
+def _sentences(evidence: Evidence, *, detailed: bool = False) -> list[str]:
+    in_detail = detailed and evidence.shape in DETAILED and evidence.frequency >= OFTEN
     return sentences(
-        evidence.shape,
+        f"{evidence.shape}-detailed" if in_detail else evidence.shape,
         ITEM=evidence.label,
         CITED=_joined([cited.label for cited in evidence.cited]),
         DID=evidence.did,
@@ -78,6 +82,9 @@ def _sentences(evidence: Evidence) -> list[str]:
         WORDS=_quoted(evidence.words),
         PEOPLE=f"{evidence.people:,}",
         LIKED=evidence.they,
+        OTHER=evidence.other,
+        TIMES=f"{evidence.frequency:.1f}",
+        FIRST=evidence.attributes[0].value if evidence.attributes else "",
     )
 
 

@@ -276,7 +276,11 @@ class Recommender:
     def _explained(self, item_ids: list[str], taste: Taste, request: Request) -> list[Explanation | None]:
         explainer = Explainer(self.catalog, self._models, self._settings.items.noun, request.writer)
         finder = self.evidence(request.mode)
-        return explainer.explain([finder.find(item_id, taste) for item_id in item_ids])
+        found = [finder.find(item_id, taste) for item_id in item_ids]
+        if request.style == "contrast":
+            after = (finder.contrasted(one, item_id) for one, item_id in zip(found, item_ids[1:], strict=False))
+            found = [*after, *found[-1:]]
+        return explainer.explain(found, detailed=request.style == "detailed")
 
 
 def serving(workspace: Workspace, settings: Settings) -> LiveFusion | None:

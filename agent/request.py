@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from agent.explanation import Explanation
 
 Mode = Literal["fast", "retrieval", "auto", "full"]
+Style = Literal["short", "detailed", "contrast"]
 
 
 @dataclass(frozen=True)
@@ -17,7 +18,8 @@ class Request:
 
     At least one of user or history, likes (titles or ids) and query is needed; a history stands in for that of the
     user. mode: ``fast`` is the student's (`agent.fast`). ``among`` are the only ids that may be recommended, None for
-    all. ``alpha`` None means what the gate has proven.
+    all. ``alpha`` None means what the gate has proven. style: of explanations; ``detailed`` says how often,
+    ``contrast`` what the next item of the list lacks, each where the data have it.
     """
 
     user: str | None = None
@@ -32,6 +34,7 @@ class Request:
     writer: Literal["lm", "template"] = "lm"
     history: History | None = None
     among: frozenset[str] | None = None
+    style: Style = "short"
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ def problems(text: str, evidence: Evidence, known_values: Collection[str]) -> li
     and no others, no number or negation that is not in it, nobody is said to have liked the recommended item, one or
     two sentences, nothing repeated.
     """
-    names = [evidence.label, *(cited.label for cited in evidence.cited)]
+    names = [evidence.label, *(cited.label for cited in evidence.cited), *([evidence.other] if evidence.other else [])]
     facts = [evidence.common] if evidence.common else []
     facts += [f"“{word}”" for word in evidence.words]
     found = [f"{name!r} is missing" for name in [*names, *facts] if name not in text]
@@ -29,6 +29,8 @@ def problems(text: str, evidence: Evidence, known_values: Collection[str]) -> li
     if evidence.people:
         rest, counted = re.subn(rf"(?<![\d,]){evidence.people:,}(?![\d,])", _NAME, rest)
         found += [] if counted else [f"the number {evidence.people:,} is missing"]
+    often = f"{evidence.attributes[0].value} is " if evidence.attributes else ""
+    rest = re.sub(rf"(?<![\w.,]){re.escape(often)}{evidence.frequency:.1f} times", _NAME, rest)
     who = r"you (also )?" if evidence.people else ""  # other people may have liked the item
     if re.search(rf"\b{who}(liked|loved|enjoyed|chose|preferred|rated) {_ITEM}", rest, re.IGNORECASE):
         found.append("it says that the recommended item was liked before")

@@ -1,6 +1,7 @@
 """Evidence, the verifier and the sentences between them."""
 
 import itertools
+from dataclasses import replace
 
 import pytest
 from planted_models import PLANTED_SETTINGS, PlantedModels
@@ -34,6 +35,7 @@ ALL_EVIDENCE = [
     Evidence("3", "12 Monkeys (1995)", "together", "liked", (Cited("1", "12 Angry Men", 0.8, 0.1),), people=12),
     Evidence("3", "Aliens (1986)", "popular", "liked", people=97),
     Evidence("3", "Aliens (1986)", "new", "liked"),
+    Evidence("3", "Aliens (1986)", "contrast", "liked", (ALIEN,), (HORROR, SCIFI), other="Heat (1995)"),
 ]
 TOGETHER = Evidence("3", "Aliens (1986)", "together", "liked", (ALIEN,), people=12)
 POPULAR = Evidence("3", "Aliens (1986)", "popular", "liked", people=12)
@@ -140,9 +142,10 @@ def test_what_is_shared_is_called_by_its_field(field, count, common):
     assert Evidence("3", "Aliens", "cited-common", "liked", (ALIEN,), attributes).common == common
 
 
+@pytest.mark.parametrize("detailed", [False, True])
 @pytest.mark.parametrize("evidence", ALL_EVIDENCE, ids=lambda e: f"{e.shape}-{len(e.cited)}")
-def test_every_sentence_of_the_grammar_passes_the_verifier(evidence):
-    written = _sentences(evidence)
+def test_every_sentence_of_the_grammar_passes_the_verifier(evidence, detailed):
+    written = _sentences(evidence, detailed=detailed)
     assert len(written) >= 2
     assert {text: problems(text, evidence, KNOWN) for text in written if problems(text, evidence, KNOWN)} == {}
 
@@ -198,6 +201,37 @@ def test_the_verifier_finds_what_is_wrong(text, problem):
 )
 def test_the_verifier_counts(evidence, text, problem):
     assert any(problem in found for found in problems(text, evidence, KNOWN))
+
+
+DETAIL = (
+    "Because you liked Alien (1979) and Blade Runner (1982), you may enjoy Aliens (1986), which shares the genres "
+    "Horror and Sci-Fi. Among what you liked, Horror is 2.7 times as frequent as here in general."
+)
+
+
+def test_a_detail_is_the_number_of_the_evidence():
+    assert DETAIL in _sentences(FULL, detailed=True)
+    assert problems(DETAIL, FULL, KNOWN) == []
+    for wrong in ("2.8", "12.7", "2.71"):
+        assert any("a number" in found for found in problems(DETAIL.replace("2.7", wrong), FULL, KNOWN))
+    assert any("'Drama'" in found for found in problems(DETAIL.replace("Horror is", "Drama is"), FULL, KNOWN))
+
+
+def test_what_is_hardly_more_frequent_is_not_told():
+    rare = Evidence("3", "Aliens (1986)", "cited-common", "liked", (ALIEN,), (SharedAttribute("genres", "War", 0.2),))
+    assert _sentences(rare, detailed=True) == _sentences(rare)
+
+
+def test_a_contrast_is_what_the_next_item_lacks(finder):
+    """Every second item of a topic is a drama; each item has its topic."""
+    evidence = finder.find("space-5", liked("space-1", "space-3"))
+    topics = tuple(SharedAttribute("topics", value, 1.0) for value in ("space", "drama"))
+    evidence = replace(evidence, attributes=topics)
+    plain = finder.contrasted(evidence, "space-4")
+    assert (plain.shape, plain.other) == ("contrast", "Orbit of Fire (1984)")
+    assert [a.value for a in plain.attributes] == ["drama"]
+    assert finder.contrasted(evidence, "space-3") is evidence  # it lacks nothing, and is cited
+    assert problems(_sentences(plain)[0].replace(plain.other, "Moon Base (1981)"), plain, KNOWN)
 
 
 def test_a_value_inside_another_word_is_no_claim():

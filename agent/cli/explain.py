@@ -10,7 +10,7 @@ from rich.text import Text
 
 from agent.cli.console import Format, note, print_rows, say
 from agent.cli.options import DEFAULT_WORKSPACE, CountOption, FormatOption, WorkspaceOption, open_workspace
-from agent.cli.recommend import WriterChoice, WriterOption, as_row
+from agent.cli.recommend import StyleChoice, StyleOption, WriterChoice, WriterOption, as_row
 
 if TYPE_CHECKING:
     from agent.request import Recommended
@@ -25,6 +25,7 @@ def explain(
         typer.Option("--why-not", help="Say instead why the item is not in the user's list, and what others have."),
     ] = False,
     k: CountOption = 10,
+    style: StyleOption = StyleChoice.short,
     writer: WriterOption = WriterChoice.lm,
     form: FormatOption = Format.table,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
@@ -35,6 +36,8 @@ def explain(
 
     Example:  whyrec explain 15 "Blade Runner" --why-not
     """
+    if style is StyleChoice.contrast:
+        raise typer.BadParameter("--style contrast is for a list: whyrec recommend USER --explain --style contrast")
     from agent.models import Models
     from agent.recommender import Recommender, serving
     from agent.request import Request
@@ -48,7 +51,9 @@ def explain(
         found = find_why_not(recommender, Request(user, k=k), opened.settings.ranking.candidates, item)
         print_rows([{"said": found.said, **asdict(found)}], form, as_comparison(found))
         return
-    answer = recommender.explain(Request(user, writer=writer.value), item)
+    answer = recommender.explain(
+        Request(user, writer=writer.value, style="detailed" if style is StyleChoice.detailed else "short"), item
+    )
     for message in answer.notes:
         note(message)
     print_rows([as_row(row) for row in answer.rows], form, *[as_table(row) for row in answer.rows])

@@ -32,6 +32,14 @@ class ModeChoice(StrEnum):
     full = "full"
 
 
+class StyleChoice(StrEnum):
+    """What explanations say."""
+
+    short = "short"
+    detailed = "detailed"
+    contrast = "contrast"
+
+
 class WriterChoice(StrEnum):
     """Who words explanations."""
 
@@ -42,6 +50,13 @@ class WriterChoice(StrEnum):
 UserArgument = Annotated[str | None, typer.Argument(help="A user id of the events.", show_default=False)]
 LikeOption = Annotated[list[str] | None, typer.Option("--like", help="A title the person likes. Can be repeated.")]
 QueryOption = Annotated[str, typer.Option("--query", help="What the person wants, in words.")]
+StyleOption = Annotated[
+    StyleChoice,
+    typer.Option(
+        help="What explanations say, where the data have it. detailed: how often, too; contrast: what the next item of "
+        "the list lacks."
+    ),
+]
 WriterOption = Annotated[WriterChoice, typer.Option("--writer", help="Who words the explanations.")]
 
 
@@ -67,6 +82,7 @@ def recommend(
         typer.Option(min=0, max=1, help="Weight of the language model in the order.", show_default="proven"),
     ] = None,
     writer: WriterOption = WriterChoice.lm,
+    style: StyleOption = StyleChoice.short,
     form: FormatOption = Format.table,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say how long each stage took.")] = False,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
@@ -84,7 +100,19 @@ def recommend(
     from agent.request import Request
 
     opened = open_workspace(workspace)
-    request = Request(user, tuple(like or ()), query, k, where, exclude_seen, mode.value, alpha, explain, writer.value)
+    request = Request(
+        user,
+        tuple(like or ()),
+        query,
+        k,
+        where,
+        exclude_seen,
+        mode.value,
+        alpha,
+        explain,
+        writer.value,
+        style=style.value,
+    )
     answer = _fast(opened, request) if mode is ModeChoice.fast else _answered(opened, request)
     for message in answer.notes:
         note(message)
