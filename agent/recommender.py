@@ -15,7 +15,7 @@ from agent.person import Person, PersonReader
 from agent.ranking_stage import RankingStage
 from agent.request import Answer, Mode, Recommended, Request
 from agent.settings import Settings
-from agent.stored_student import STUDENT, current_student
+from agent.stored_student import fitting_student
 from retrieval.cf.fused import POOL
 from retrieval.cf.live import TEXT, LiveFusion, load_fusion
 from retrieval.data.catalog import Catalog
@@ -105,10 +105,8 @@ class Recommender:
     @cached_property
     def _by_student(self) -> Attribution | None:
         """What a student says of histories; None where there is none of these items."""
-        stored = current_student(self._workspace.root / STUDENT)
-        if stored is None or stored.catalog != self._workspace.catalog_fingerprint:
-            return None
-        return StudentAttribution(stored.student, sorted(self._workspace.catalog.ids))
+        stored = fitting_student(self._workspace)
+        return StudentAttribution(stored.student, sorted(self.catalog.ids)) if stored else None
 
     def evidence(self, mode: Mode) -> EvidenceFinder:
         """Finds evidence for explanations: by the student where there is one, by the text where it orders alone.

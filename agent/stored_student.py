@@ -11,6 +11,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from retrieval.cf.student import Student, StudentConfig
+from retrieval.data.workspace import Workspace
 from retrieval.errors import InputError, ModelError, first_line
 from retrieval.versions import current_version, save_version, version_names
 
@@ -86,6 +87,16 @@ def current_student(folder: Path) -> StoredStudent | None:
     """
     version = current_version(folder)
     return None if version is None else _read(folder / version)
+
+
+def fitting_student(workspace: Workspace) -> StoredStudent | None:
+    """The current one of a workspace, None where there is none of its items as they are now.
+
+    Raises:
+        ModelError: as `current_student`.
+    """
+    found = current_student(workspace.root / STUDENT)
+    return found if found is not None and found.catalog == workspace.catalog_fingerprint else None
 
 
 def student_of_split(folder: Path, catalog: str, space: str, split: str) -> StoredStudent | None:

@@ -15,7 +15,7 @@ from agent.models import Models
 from agent.recommender import Recommender
 from agent.request import Recommended, Request
 from agent.settings import Settings
-from agent.stored_student import STUDENT, current_student
+from agent.stored_student import fitting_student
 from retrieval.data.events import History
 from retrieval.data.histories import Histories
 from retrieval.data.workspace import Workspace
@@ -155,8 +155,8 @@ def _row(data: str, system: str, metric: str, values: Sequence[float], seed: int
 
 def score_of(workspace: Workspace, settings: Settings, models: Models) -> Callable[[History, str], float]:
     """The score of an item for a history by what explanations go by: the student, or the text where there is none."""
-    stored = current_student(workspace.root / STUDENT)
-    if stored is None or stored.catalog != workspace.catalog_fingerprint:
+    stored = fitting_student(workspace)
+    if stored is None:
         by_text = Recommender(workspace, settings, models)
 
         def text_score(history: History, item_id: str) -> float:
