@@ -14,7 +14,7 @@ from retrieval.cf.twin import learnt_tables, with_closeness
 from retrieval.metrics import Figures
 from retrieval.text.text_ease import TextEase
 
-NEAR = (0.0, 0.01, 0.02, 0.05, 0.2, 1.0)
+NEAR = (0.0, 0.01, 0.02, 0.05, 0.2)
 
 
 def student_config(study: Study, trials: int, watch: Watch) -> StudentConfig:
