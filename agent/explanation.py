@@ -6,6 +6,7 @@ from typing import Literal
 
 from agent.evidence import Evidence
 from agent.models import Models
+from agent.request import Language
 from agent.verifier import problems
 from prompts import render, sentences
 from retrieval.data.catalog import Catalog
@@ -13,6 +14,7 @@ from retrieval.errors import ModelError
 
 SAMPLES = 4
 DETAILED = ("cited-common", "together")  # shapes that have a number to tell
+CHINESE = {"liked": "喜欢", "chose": "选择", "preferred": "偏爱", "rated": "评价"}
 OFTEN = 1.5  # times as often as by chance, from which on it is told
 
 
@@ -28,10 +30,19 @@ class Explanation:
 class Explainer:
     """Writes explanations for items of one catalog; ``writer`` chooses who words them."""
 
-    def __init__(self, catalog: Catalog, models: Models, noun: str, writer: Literal["lm", "template"] = "lm"):
+    def __init__(
+        self,
+        catalog: Catalog,
+        models: Models,
+        noun: str,
+        writer: Literal["lm", "template"] = "lm",
+        language: Language = "en",
+    ):
+        """``language``: of the template; what the language model writes is English."""
         self._models = models
         self._noun = noun
-        self._writer = writer
+        self._writer = writer if language == "en" else "template"
+        self._language = language
         self._known_values = {a.value for item_id in catalog.ids for a in catalog.attributes(item_id)}
 
     def explain(self, evidence: Sequence[Evidence], *, detailed: bool = False) -> list[Explanation | None]:
@@ -43,7 +54,7 @@ class Explainer:
         Raises:
             ModelError: the language model is to write and cannot be loaded.
         """
-        allowed = [tuple(_sentences(one, detailed=detailed)) for one in evidence]
+        allowed = [tuple(_sentences(one, self._language, detailed=detailed)) for one in evidence]
         drafts = self._drafts(evidence, allowed) if self._writer == "lm" else [[] for _ in evidence]
         return [
             self._chosen(one, written, options[0])
@@ -64,24 +75,26 @@ class Explainer:
 
     def _chosen(self, evidence: Evidence, drafts: list[str], template: str) -> Explanation | None:
         for text in drafts:
-            if not problems(text, evidence, self._known_values):
+            if not problems(text, evidence, self._known_values, self._language):
                 return Explanation(text, "lm", evidence)
-        if problems(template, evidence, self._known_values):
+        if problems(template, evidence, self._known_values, self._language):
             return None
         return Explanation(template, "template", evidence)
 
 
-def _sentences(evidence: Evidence, *, detailed: bool = False) -> list[str]:
+def _sentences(evidence: Evidence, language: Language = "en", *, detailed: bool = False) -> list[str]:
     in_detail = detailed and evidence.shape in DETAILED and evidence.frequency >= OFTEN
+    english, cited = language == "en", [cited.label for cited in evidence.cited]
     return sentences(
         f"{evidence.shape}-detailed" if in_detail else evidence.shape,
+        language,
         ITEM=evidence.label,
-        CITED=_joined([cited.label for cited in evidence.cited]),
-        DID=evidence.did,
-        COMMON=evidence.common,
-        WORDS=_quoted(evidence.words),
+        CITED=_joined(cited) if english else " 和 ".join(cited),
+        DID=evidence.did if english else CHINESE[evidence.did],
+        COMMON=evidence.common if english else evidence.values,
+        WORDS=_quoted(evidence.words) if english else "、".join(f"“{word}”" for word in evidence.words),
         PEOPLE=f"{evidence.people:,}",
-        LIKED=evidence.they,
+        LIKED=evidence.they if english else CHINESE[evidence.they],
         OTHER=evidence.other,
         TIMES=f"{evidence.frequency:.1f}",
         FIRST=evidence.attributes[0].value if evidence.attributes else "",

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from agent.evidence import Taste, split_query
+from agent.evidence import Taste
+from agent.evidence_finder import split_query
 from agent.request import Request
 from agent.settings import Settings
 from retrieval.data.events import History, preferred

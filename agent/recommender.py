@@ -8,7 +8,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 from agent.attribution import Attribution, StudentAttribution
-from agent.evidence import EvidenceFinder, Taste
+from agent.evidence import Taste
+from agent.evidence_finder import EvidenceFinder
 from agent.explanation import Explainer, Explanation
 from agent.models import Models
 from agent.person import Person, PersonReader
@@ -272,7 +273,7 @@ class Recommender:
         return passed
 
     def _explained(self, item_ids: list[str], taste: Taste, request: Request) -> list[Explanation | None]:
-        explainer = Explainer(self.catalog, self._models, self._settings.items.noun, request.writer)
+        explainer = Explainer(self.catalog, self._models, self._settings.items.noun, request.writer, request.language)
         finder = self.evidence(request.mode)
         found = [finder.find(item_id, taste) for item_id in item_ids]
         if request.style == "contrast":

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
 Mode = Literal["fast", "retrieval", "auto", "full"]
 Style = Literal["short", "detailed", "contrast"]
+Language = Literal["en", "zh"]
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,8 @@ class Request:
     At least one of user or history, likes (titles or ids) and query is needed; a history stands in for that of the
     user. mode: ``fast`` is the student's (`agent.fast`). ``among`` are the only ids that may be recommended, None for
     all. ``alpha`` None means what the gate has proven. style: of explanations; ``detailed`` says how often,
-    ``contrast`` what the next item of the list lacks, each where the data have it.
+    ``contrast`` what the next item of the list lacks, each where the data have it. language: of explanations; the model
+    writes English alone.
     """
 
     user: str | None = None
@@ -35,6 +37,7 @@ class Request:
     history: History | None = None
     among: frozenset[str] | None = None
     style: Style = "short"
+    language: Language = "en"
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ import re
 from collections.abc import Collection
 
 from agent.evidence import Evidence
+from agent.request import Language
 from prompts import vocabulary
 
 FEWEST_WORDS = 3
@@ -11,10 +12,11 @@ MOST_WORDS = 60
 MOST_SENTENCES = 2
 _NEGATION = re.compile(r"\b(not|never|no|none|without|hardly|nor|neither|nothing)\b|n't\b", re.IGNORECASE)
 _HONEST = ("far", "new", "unlinked")  # shapes whose sentences say that there is little to say
+_OFTEN = {"en": (" is ", "times"), "zh": (" 的比例是整个目录的 ", "倍")}  # how often the first attribute is
 _ITEM, _NAME = "\x01", "\x02"
 
 
-def problems(text: str, evidence: Evidence, known_values: Collection[str]) -> list[str]:
+def problems(text: str, evidence: Evidence, known_values: Collection[str], language: Language = "en") -> list[str]:
     """Everything wrong with ``text``, as short sentences; an empty list means that it may be shown.
 
     ``known_values`` are all attribute values of the catalog. Checked: names and attributes of the evidence are there
@@ -22,21 +24,23 @@ def problems(text: str, evidence: Evidence, known_values: Collection[str]) -> li
     two sentences, nothing repeated.
     """
     names = [evidence.label, *(cited.label for cited in evidence.cited), *([evidence.other] if evidence.other else [])]
-    facts = [evidence.common] if evidence.common else []
+    common = evidence.common if language == "en" else evidence.values
+    facts = [common] if common else []
     facts += [f"“{word}”" for word in evidence.words]
     found = [f"{name!r} is missing" for name in [*names, *facts] if name not in text]
     rest = _masked(text, evidence, [*names[1:], *facts])
     if evidence.people:
         rest, counted = re.subn(rf"(?<![\d,]){evidence.people:,}(?![\d,])", _NAME, rest)
         found += [] if counted else [f"the number {evidence.people:,} is missing"]
-    often = f"{evidence.attributes[0].value} is " if evidence.attributes else ""
-    rest = re.sub(rf"(?<![\w.,]){re.escape(often)}{evidence.frequency:.1f} times", _NAME, rest)
+    before, after = _OFTEN[language]
+    often = re.escape(f"{evidence.attributes[0].value}{before}" if evidence.attributes else "")
+    rest = re.sub(rf"(?<![\w.,]){often}{evidence.frequency:.1f} {after}", _NAME, rest)
     who = r"you (also )?" if evidence.people else ""  # other people may have liked the item
     if re.search(rf"\b{who}(liked|loved|enjoyed|chose|preferred|rated) {_ITEM}", rest, re.IGNORECASE):
         found.append("it says that the recommended item was liked before")
     found += [f"{value!r} is not in the evidence" for value in sorted(known_values) if _claims(rest, value)]
     found += _unsupported(rest, evidence)
-    return found + _clumsy(rest)
+    return found + (_clumsy(rest) if language == "en" else _unfinished(rest))
 
 
 def _masked(text: str, evidence: Evidence, names: list[str]) -> str:
@@ -69,6 +73,12 @@ def _unsupported(rest: str, evidence: Evidence) -> list[str]:
     if re.search(r"[<>{}|\[\]`]|https?:", rest):
         found.append("markup")
     return found
+
+
+def _unfinished(rest: str) -> list[str]:
+    """What can be said of Chinese without knowing where its words end."""
+    found = [] if rest.endswith("。") else ["no end"]
+    return found + (["more than two sentences"] if rest.count("。") > MOST_SENTENCES else [])
 
 
 def _clumsy(rest: str) -> list[str]:

@@ -10,6 +10,7 @@ from jinja2 import BaseLoader, Environment, StrictUndefined, TemplateNotFound
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 _TEMPLATES = files("prompts") / "templates"
+_SENTENCES = {"en": "", "zh": "-zh"}
 _ALTERNATIVES = re.compile(r"\(([^()]*)\)")
 
 
@@ -44,15 +45,15 @@ def render(template: str, **values: object) -> str:
 
 
 @cache
-def _patterns() -> dict[str, list[str]]:
-    text = (_TEMPLATES / "explanation-sentences-v1.toml").read_text(encoding="utf-8")
+def _patterns(language: str) -> dict[str, list[str]]:
+    text = (_TEMPLATES / f"explanation-sentences{_SENTENCES[language]}-v1.toml").read_text(encoding="utf-8")
     return {shape: table["patterns"] for shape, table in tomllib.loads(text).items()}
 
 
 @cache
-def _expanded(shape: str) -> tuple[str, ...]:
+def _expanded(shape: str, language: str) -> tuple[str, ...]:
     sentences_of_shape: dict[str, None] = {}
-    for pattern in _patterns()[shape]:
+    for pattern in _patterns(language)[shape]:
         pieces = _ALTERNATIVES.split(pattern)
         options = [piece.split("|") if odd else [piece] for odd, piece in zip(itertools.cycle([False, True]), pieces)]
         sentences_of_shape |= dict.fromkeys("".join(choice) for choice in itertools.product(*options))
@@ -61,18 +62,19 @@ def _expanded(shape: str) -> tuple[str, ...]:
 
 @cache
 def vocabulary() -> frozenset[str]:
-    """All words of the sentences themselves, in small letters, slots left out."""
-    text = " ".join(sentence for shape in _patterns() for sentence in _expanded(shape))
+    """All words of the English sentences themselves, in small letters, slots left out."""
+    text = " ".join(sentence for shape in _patterns("en") for sentence in _expanded(shape, "en"))
     return frozenset(re.findall(r"[a-z]+", re.sub(r"\[[A-Z]+\]", " ", text).lower()))
 
 
-def sentences(shape: str, **slots: str) -> list[str]:
+def sentences(shape: str, language: str = "en", **slots: str) -> list[str]:
     """All sentences of one shape of evidence, slots filled, the plainest first, without duplicates.
 
-    ``shape`` is a table of ``explanation-sentences-v1.toml``; ``slots`` gives a text for each ``[SLOT]`` in it.
-    Slot texts are inserted last and literally, so brackets and bars in a title mean nothing.
+    ``shape`` is a table of ``explanation-sentences-v1.toml``, or of its Chinese form for the language ``zh``; ``slots``
+    gives a text for each ``[SLOT]`` in it. Slot texts are inserted last and literally, so brackets and bars in a title
+    mean nothing.
 
     Raises:
         KeyError: an unknown shape, or a slot of the pattern that was not given.
     """
-    return [re.sub(r"\[([A-Z]+)\]", lambda slot: slots[slot[1]], sentence) for sentence in _expanded(shape)]
+    return [re.sub(r"\[([A-Z]+)\]", lambda slot: slots[slot[1]], sentence) for sentence in _expanded(shape, language)]

@@ -6,7 +6,8 @@ import pytest
 from scorer_worlds import ITEMS, topic_user, topic_world
 
 from agent.attribution import StudentAttribution, TextAttribution
-from agent.evidence import EvidenceFinder, Taste
+from agent.evidence import Taste
+from agent.evidence_finder import EvidenceFinder
 from retrieval.cf.student import Student, StudentConfig
 from retrieval.data.crowd import Crowd
 from retrieval.data.events import History

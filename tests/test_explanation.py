@@ -6,7 +6,8 @@ from dataclasses import replace
 import pytest
 from planted_models import PLANTED_SETTINGS, PlantedModels
 
-from agent.evidence import Cited, Evidence, EvidenceFinder, SharedAttribute, Taste
+from agent.evidence import Cited, Evidence, SharedAttribute, Taste
+from agent.evidence_finder import EvidenceFinder
 from agent.explanation import Explainer, _sentences
 from agent.models import Models
 from agent.settings import LanguageModelSettings, Settings
@@ -142,12 +143,15 @@ def test_what_is_shared_is_called_by_its_field(field, count, common):
     assert Evidence("3", "Aliens", "cited-common", "liked", (ALIEN,), attributes).common == common
 
 
+@pytest.mark.parametrize("language", ["en", "zh"])
 @pytest.mark.parametrize("detailed", [False, True])
 @pytest.mark.parametrize("evidence", ALL_EVIDENCE, ids=lambda e: f"{e.shape}-{len(e.cited)}")
-def test_every_sentence_of_the_grammar_passes_the_verifier(evidence, detailed):
-    written = _sentences(evidence, detailed=detailed)
+def test_every_sentence_of_the_grammar_passes_the_verifier(evidence, detailed, language):
+    written = _sentences(evidence, language, detailed=detailed)
     assert len(written) >= 2
-    assert {text: problems(text, evidence, KNOWN) for text in written if problems(text, evidence, KNOWN)} == {}
+    assert {
+        text: problems(text, evidence, KNOWN, language) for text in written if problems(text, evidence, KNOWN, language)
+    } == {}
 
 
 def test_sentences_are_all_different_and_take_slot_texts_literally():
@@ -215,6 +219,29 @@ def test_a_detail_is_the_number_of_the_evidence():
     for wrong in ("2.8", "12.7", "2.71"):
         assert any("a number" in found for found in problems(DETAIL.replace("2.7", wrong), FULL, KNOWN))
     assert any("'Drama'" in found for found in problems(DETAIL.replace("Horror is", "Drama is"), FULL, KNOWN))
+
+
+CHINESE = "因为您喜欢过 Alien (1979) 和 Blade Runner (1982)，您可能也会喜欢 Aliens (1986)：它们都有 Horror、Sci-Fi。"
+
+
+def test_the_template_speaks_chinese(planted, tmp_path):
+    explainer = Explainer(planted.catalog, PlantedModels(tmp_path), "film", "template", "zh")
+    assert explainer.explain([FULL])[0].text == CHINESE
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (CHINESE.replace("Horror", "Drama"), "'Horror、Sci-Fi' is missing"),
+        (CHINESE.replace("它们", "它们和 Drama "), "'Drama' is not in the evidence"),
+        (CHINESE.replace("它们", "3 部"), "a number"),
+        (CHINESE[:-1], "no end"),
+        (CHINESE * 3, "more than two sentences"),
+        (CHINESE.replace("它们", "<b>"), "markup"),
+    ],
+)
+def test_the_verifier_reads_chinese(text, problem):
+    assert any(problem in found for found in problems(text, FULL, KNOWN, "zh"))
 
 
 def test_what_is_hardly_more_frequent_is_not_told():

@@ -10,10 +10,19 @@ from rich.text import Text
 
 from agent.cli.console import Format, note, print_rows, say
 from agent.cli.options import DEFAULT_WORKSPACE, CountOption, FormatOption, WorkspaceOption, open_workspace
-from agent.cli.recommend import StyleChoice, StyleOption, WriterChoice, WriterOption, as_row
+from agent.cli.recommend import (
+    LanguageChoice,
+    LanguageOption,
+    StyleChoice,
+    StyleOption,
+    WriterChoice,
+    WriterOption,
+    as_row,
+    writer_of,
+)
 
 if TYPE_CHECKING:
-    from agent.request import Recommended
+    from agent.request import Recommended, Style
     from agent.why_not import WhyNot
 
 
@@ -26,6 +35,7 @@ def explain(
     ] = False,
     k: CountOption = 10,
     style: StyleOption = StyleChoice.short,
+    language: LanguageOption = LanguageChoice.en,
     writer: WriterOption = WriterChoice.lm,
     form: FormatOption = Format.table,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
@@ -51,9 +61,9 @@ def explain(
         found = find_why_not(recommender, Request(user, k=k), opened.settings.ranking.candidates, item)
         print_rows([{"said": found.said, **asdict(found)}], form, as_comparison(found))
         return
-    answer = recommender.explain(
-        Request(user, writer=writer.value, style="detailed" if style is StyleChoice.detailed else "short"), item
-    )
+    worded: Style = "detailed" if style is StyleChoice.detailed else "short"
+    request = Request(user, writer=writer_of(writer, language), style=worded, language=language.value)
+    answer = recommender.explain(request, item)
     for message in answer.notes:
         note(message)
     print_rows([as_row(row) for row in answer.rows], form, *[as_table(row) for row in answer.rows])

@@ -2,7 +2,7 @@
 
 from dataclasses import asdict
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.table import Table
@@ -40,6 +40,13 @@ class StyleChoice(StrEnum):
     contrast = "contrast"
 
 
+class LanguageChoice(StrEnum):
+    """What language explanations are in."""
+
+    en = "en"
+    zh = "zh"
+
+
 class WriterChoice(StrEnum):
     """Who words explanations."""
 
@@ -56,6 +63,9 @@ StyleOption = Annotated[
         help="What explanations say, where the data have it. detailed: how often, too; contrast: what the next item of "
         "the list lacks."
     ),
+]
+LanguageOption = Annotated[
+    LanguageChoice, typer.Option(help="Of explanations; in Chinese (zh) they come from the template.")
 ]
 WriterOption = Annotated[WriterChoice, typer.Option("--writer", help="Who words the explanations.")]
 
@@ -83,6 +93,7 @@ def recommend(
     ] = None,
     writer: WriterOption = WriterChoice.lm,
     style: StyleOption = StyleChoice.short,
+    language: LanguageOption = LanguageChoice.en,
     form: FormatOption = Format.table,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say how long each stage took.")] = False,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
@@ -110,8 +121,9 @@ def recommend(
         mode.value,
         alpha,
         explain,
-        writer.value,
+        writer_of(writer, language),
         style=style.value,
+        language=language.value,
     )
     answer = _fast(opened, request) if mode is ModeChoice.fast else _answered(opened, request)
     for message in answer.notes:
@@ -119,6 +131,11 @@ def recommend(
     print_rows([as_row(row) for row in answer.rows], form, *as_tables(answer.rows))
     if verbose:
         say("  ".join(f"{stage} {seconds:.2f} s" for stage, seconds in answer.seconds.items()))
+
+
+def writer_of(writer: WriterChoice, language: LanguageChoice) -> Literal["lm", "template"]:
+    """Who can write in this language."""
+    return writer.value if language is LanguageChoice.en else "template"
 
 
 def _answered(opened: Opened, request: "Request") -> "Answer":
