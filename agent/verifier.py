@@ -28,13 +28,13 @@ def problems(text: str, evidence: Evidence, known_values: Collection[str], langu
     facts = [common] if common else []
     facts += [f"“{word}”" for word in evidence.words]
     found = [f"{name!r} is missing" for name in [*names, *facts] if name not in text]
-    rest = _masked(text, evidence, [*names[1:], *facts])
+    before, after = _OFTEN[language]
+    often = re.escape(f"{evidence.attributes[0].value}{before}" if evidence.attributes else "")
+    rest = re.sub(rf"(?<![\w.,]){often}{evidence.frequency:.1f} {after}", _NAME, text)
+    rest = _masked(rest, evidence, [*names[1:], *facts])
     if evidence.people:
         rest, counted = re.subn(rf"(?<![\d,]){evidence.people:,}(?![\d,])", _NAME, rest)
         found += [] if counted else [f"the number {evidence.people:,} is missing"]
-    before, after = _OFTEN[language]
-    often = re.escape(f"{evidence.attributes[0].value}{before}" if evidence.attributes else "")
-    rest = re.sub(rf"(?<![\w.,]){often}{evidence.frequency:.1f} {after}", _NAME, rest)
     who = r"you (also )?" if evidence.people else ""  # other people may have liked the item
     if re.search(rf"\b{who}(liked|loved|enjoyed|chose|preferred|rated) {_ITEM}", rest, re.IGNORECASE):
         found.append("it says that the recommended item was liked before")

@@ -148,7 +148,7 @@ def test_what_is_shared_is_called_by_its_field(field, count, common):
 @pytest.mark.parametrize("evidence", ALL_EVIDENCE, ids=lambda e: f"{e.shape}-{len(e.cited)}")
 def test_every_sentence_of_the_grammar_passes_the_verifier(evidence, detailed, language):
     written = _sentences(evidence, language, detailed=detailed)
-    assert len(written) >= 2
+    assert len(written) >= (2 if language == "en" else 1)
     assert {
         text: problems(text, evidence, KNOWN, language) for text in written if problems(text, evidence, KNOWN, language)
     } == {}
