@@ -136,7 +136,9 @@ class ExplanationStudy:
             if not rows or rows[0].explanation is None:
                 continue
             first = rows[0].explanation
-            second = self._recommender.explain(Request(other, writer=writer), rows[0].item_id).rows[0].explanation
+            second = (
+                self._recommender.explain(Request(other, writer=writer), f"id:{rows[0].item_id}").rows[0].explanation
+            )
             if second is not None and replace(second.evidence, query="") != replace(first.evidence, query=""):
                 found.append(float(first.text != second.text))
         return found
