@@ -38,7 +38,7 @@ class StudentAttribution:
         column, others = self._column[item_id], np.array([self._column[other] for other in among])
         shares = self._student.parts[others] @ self._student.vectors[column]
         strongest = np.argsort(-shares, kind="stable")[:LOOKED_AT]
-        without = [_without(history, among[place]) for place in strongest]
+        without = [history.without(among[place]) for place in strongest]
         scores = self._student.score(Histories.of([history, *without], self._items), np.array([column]))[:, 0]
         return {among[place]: float(scores[0] - less) for place, less in zip(strongest, scores[1:], strict=True)}
 
@@ -61,8 +61,3 @@ class TextAttribution:
         effects = (with_all - without) / SHARPNESS
         strongest = np.argsort(-effects, kind="stable")[:LOOKED_AT]
         return {among[place]: float(effects[place]) for place in strongest}
-
-
-def _without(history: History, item_id: str) -> History:
-    pairs = [pair for pair in zip(history.items, history.values, strict=True) if pair[0] != item_id]
-    return History(tuple(other for other, _ in pairs), tuple(value for _, value in pairs))

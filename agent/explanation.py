@@ -38,10 +38,12 @@ class Explainer:
         writer: Literal["lm", "template"] = "lm",
         language: Language = "en",
     ):
-        """``language``: of the template; what the language model writes is English."""
+        """``language``: of the sentences; the language model writes English alone."""
+        if writer == "lm" and language != "en":
+            raise ValueError(f"the language model does not write {language!r}")
         self._models = models
         self._noun = noun
-        self._writer = writer if language == "en" else "template"
+        self._writer = writer
         self._language = language
         self._known_values = {a.value for item_id in catalog.ids for a in catalog.attributes(item_id)}
 

@@ -14,7 +14,7 @@ from agent.explanation import Explainer, Explanation
 from agent.models import Models
 from agent.person import Person, PersonReader
 from agent.ranking_stage import RankingStage
-from agent.request import Answer, Mode, Recommended, Request
+from agent.request import Answer, Recommended, Request
 from agent.settings import Settings
 from agent.stored_student import fitting_student
 from retrieval.cf.fused import POOL
@@ -104,18 +104,18 @@ class Recommender:
         return PersonReader(self._workspace, self._settings, self.titles, vectors, encode, text, tower)
 
     @cached_property
-    def _by_student(self) -> Attribution | None:
-        """What a student says of histories; None where there is none of these items."""
+    def _evidence_by_text(self) -> EvidenceFinder:
+        return self._finder(None)
+
+    @cached_property
+    def _evidence(self) -> EvidenceFinder:
+        """By the student where there is one of these items, else by the text; ModelError: the student is damaged."""
         stored = fitting_student(self._workspace)
-        return StudentAttribution(stored.student, sorted(self.catalog.ids)) if stored else None
+        if stored is None:
+            return self._evidence_by_text
+        return self._finder(StudentAttribution(stored.student, sorted(self.catalog.ids)))
 
-    def evidence(self, mode: Mode) -> EvidenceFinder:
-        """Finds evidence for explanations: by the student where there is one, by the text where it orders alone.
-
-        Raises:
-            ModelError: the student is damaged.
-        """
-        attribution = None if mode == "retrieval" else self._by_student
+    def _finder(self, attribution: Attribution | None) -> EvidenceFinder:
         crowd = Crowd(self._workspace, self._settings.events.liked_from, self._settings.events.verb)
         return EvidenceFinder(self.catalog, self.index.vectors, crowd, attribution)
 
@@ -274,7 +274,7 @@ class Recommender:
 
     def _explained(self, item_ids: list[str], taste: Taste, request: Request) -> list[Explanation | None]:
         explainer = Explainer(self.catalog, self._models, self._settings.items.noun, request.writer, request.language)
-        finder = self.evidence(request.mode)
+        finder = self._evidence_by_text if request.mode == "retrieval" else self._evidence
         found = [finder.find(item_id, taste) for item_id in item_ids]
         if request.style == "contrast":
             after = (finder.contrasted(one, item_id) for one, item_id in zip(found, item_ids[1:], strict=False))

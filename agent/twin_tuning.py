@@ -10,7 +10,7 @@ from agent.evaluation.study import Study
 from agent.evaluation.tuning import USERS, tuned
 from agent.evaluation.watch import Watch
 from retrieval.cf.student import Student, StudentConfig
-from retrieval.cf.twin import learnt_tables, with_closeness
+from retrieval.cf.twin import closeness, learnt_tables, with_closeness
 from retrieval.metrics import Figures
 from retrieval.text.text_ease import TextEase
 
@@ -46,9 +46,9 @@ def most_cautious(figures: Figures) -> int:
 def _by_closeness(part: Study, config: StudentConfig) -> pl.DataFrame:
     """NDCG@10 on validation, a column for each of `NEAR`."""
     data = part.training_data("validation")
-    learnt, texts = learnt_tables(data, config), data.text(Student.name)
+    learnt, close = learnt_tables(data, config), closeness(data.text(Student.name))
     twins = {
-        f"near {near}": Student.of_tables(replace(config, near=near), *with_closeness(learnt, texts, near))
+        f"near {near}": Student.of_tables(replace(config, near=near), *with_closeness(learnt, close, near))
         for near in NEAR
     }
     return ndcg_of_draw(part, part.task("validation").sample(USERS, part.seed), twins)

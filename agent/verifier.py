@@ -11,7 +11,7 @@ FEWEST_WORDS = 3
 MOST_WORDS = 60
 MOST_SENTENCES = 2
 _NEGATION = re.compile(r"\b(not|never|no|none|without|hardly|nor|neither|nothing)\b|n't\b", re.IGNORECASE)
-_HONEST = ("far", "new", "unlinked")  # shapes whose sentences say that there is little to say
+_HONEST = ("far", "unlinked")  # shapes whose sentences say that there is little to say
 _OFTEN = {"en": (" is ", "times"), "zh": (" 的比例是整个目录的 ", "倍")}  # how often the first attribute is
 _ITEM, _NAME = "\x01", "\x02"
 

@@ -108,6 +108,19 @@ def test_a_lie_is_found(study, monkeypatch):
     assert means["grounded-name-precision"] < 1.0
 
 
+def test_an_item_is_asked_for_by_id_as_an_id_may_be_a_title(study, monkeypatch):
+    asked, explained = [], study._recommender.explain
+
+    def recorded(request, item):
+        asked.append(item)
+        return explained(request, item)
+
+    monkeypatch.setattr(study._recommender, "explain", recorded)
+    study.run(30, "template", "planted")
+    assert asked
+    assert all(item.startswith("id:") for item in asked)
+
+
 def test_the_page_shows_them_beside_their_evidence_and_escapes_titles(study):
     rows, found = study.run(10, "template", "planted")
     shown = beside_evidence(found, 3, 0)

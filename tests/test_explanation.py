@@ -227,6 +227,8 @@ CHINESE = "因为您喜欢过 Alien (1979) 和 Blade Runner (1982)，您可能�
 def test_the_template_speaks_chinese(planted, tmp_path):
     explainer = Explainer(planted.catalog, PlantedModels(tmp_path), "film", "template", "zh")
     assert explainer.explain([FULL])[0].text == CHINESE
+    with pytest.raises(ValueError, match="does not write 'zh'"):
+        Explainer(planted.catalog, PlantedModels(tmp_path), "film", "lm", "zh")
 
 
 @pytest.mark.parametrize(

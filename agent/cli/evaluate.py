@@ -57,6 +57,12 @@ RelevantOption = Annotated[
 ]
 TrialsOption = Annotated[int, typer.Option(min=1, max=1000, help="Parameter trials for each scorer on validation.")]
 
+NameOption = Annotated[
+    str | None, typer.Option(help="What the data are called in the report.", show_default="the folder's name")
+]
+OutOption = Annotated[
+    Path | None, typer.Option(help="A new folder for the report.", show_default="reports/TIME in the workspace")
+]
 
 app = typer.Typer(invoke_without_command=True)
 
@@ -80,12 +86,8 @@ def evaluate(
     reference: Annotated[
         str | None, typer.Option(help="The system that all others are compared with.", show_default="the best")
     ] = None,
-    name: Annotated[
-        str | None, typer.Option(help="What the data are called in the report.", show_default="the folder's name")
-    ] = None,
-    out: Annotated[
-        Path | None, typer.Option(help="A new folder for the report.", show_default="reports/TIME in the workspace")
-    ] = None,
+    name: NameOption = None,
+    out: OutOption = None,
     form: FormatOption = Format.table,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
 ) -> None:
@@ -104,10 +106,7 @@ def evaluate(
     from retrieval.errors import command
 
     opened = open_workspace(workspace)
-    if out is not None and out.exists():
-        raise typer.BadParameter(f"{out} exists already; name a new folder with --out")
-    if out is not None:
-        out.parent.mkdir(parents=True, exist_ok=True)  # not after an hour of measuring
+    check_new(out)
     names = tuple(dict.fromkeys(part.strip() for part in systems.split(",") if part.strip()))
     if not names:
         raise typer.BadParameter("--systems names none; write all, or names divided by commas")
@@ -122,7 +121,7 @@ def evaluate(
     with opened.workspace.writing(), Steps() as watch:
         evaluation = Evaluation(opened.workspace, opened.settings, Models(opened.settings), plan, watch)
         report = evaluation.run(shlex.join(["whyrec", *sys.argv[1:]]))
-        folder = out or opened.workspace.root / "reports" / datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
+        folder = out or folder_of_now(opened.workspace.root)
         _write(folder, report)
         evaluation.finish()
     print_rows(report["rows"], form, as_table(report))
@@ -131,6 +130,23 @@ def evaluate(
     if "fused" in {row["system"] for row in report["rows"]} and not made and opened.settings.ranking.fusion != "off":
         note(f"fused is what whyrec recommend will serve once you run: {command('tune', workspace)}")
     say(f"Report: {folder / 'report.html'}")
+
+
+def check_new(out: Path | None) -> None:
+    """Before an hour of measuring: that the report can be written there.
+
+    Raises:
+        typer.BadParameter: there is something already.
+    """
+    if out is not None and out.exists():
+        raise typer.BadParameter(f"{out} exists already; name a new folder with --out")
+    if out is not None:
+        out.parent.mkdir(parents=True, exist_ok=True)
+
+
+def folder_of_now(root: Path) -> Path:
+    """Where a workspace keeps a report that is made now."""
+    return root / "reports" / datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
 
 
 def _write(folder: Path, report: dict[str, Any]) -> None:
@@ -183,6 +199,3 @@ def _say_whether_proven(report: dict[str, Any]) -> None:
         unproven = [c["reference"] for c in compared if c["p_holm"] >= PROVEN or c["delta"] <= 0]
         lead = f"not proven better than {', '.join(unproven)}" if unproven else "proven better than all others"
         say(f"{first}: {lead} (NDCG@10, paired bootstrap, Holm)")
-
-
-__all__ = ["SCORER_NAMES", "HeldOutOption", "RelevantOption", "SplitOption", "TrialsOption", "app"]

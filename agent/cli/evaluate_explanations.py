@@ -3,8 +3,6 @@
 import shlex
 import sys
 from dataclasses import asdict
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -12,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from agent.cli.console import Format, Steps, print_rows, say
+from agent.cli.evaluate import NameOption, OutOption, check_new, folder_of_now
 from agent.cli.options import DEFAULT_WORKSPACE, FormatOption, SeedOption, WorkspaceOption, open_workspace
 
 if TYPE_CHECKING:
@@ -25,12 +24,8 @@ def explanations(
     count: Annotated[int, typer.Option(min=1, help="How many, ten for a user; users are drawn at random.")] = 1000,
     systems: Annotated[str, typer.Option(help="Who words them: writer, template, or both.")] = "writer,template",
     seed: SeedOption = 0,
-    name: Annotated[
-        str | None, typer.Option(help="What the data are called in the report.", show_default="the folder's name")
-    ] = None,
-    out: Annotated[
-        Path | None, typer.Option(help="A new folder for the report.", show_default="reports/TIME in the workspace")
-    ] = None,
+    name: NameOption = None,
+    out: OutOption = None,
     form: FormatOption = Format.table,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
 ) -> None:
@@ -51,8 +46,7 @@ def explanations(
     if unknown := [one for one in wanted if one not in WRITERS]:
         raise typer.BadParameter(f"--systems has no {unknown[0]!r}: writer and template are there")
     opened = open_workspace(workspace)
-    if out is not None and out.exists():
-        raise typer.BadParameter(f"{out} exists already; name a new folder with --out")
+    check_new(out)
     settings, models = opened.settings, Models(opened.settings, say)
     recommender = Recommender(opened.workspace, settings, models, serving(opened.workspace, settings))
     score = score_of(opened.workspace, settings, models)
@@ -74,8 +68,7 @@ def explanations(
         "machine": machine(),
     }
     report: dict[str, Any] = {"meta": meta, "rows": [asdict(row) for row in rows], "comparisons": []}
-    folder = out or opened.workspace.root / "reports" / datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    folder = out or folder_of_now(opened.workspace.root)
     write_report(folder, report, render_page(report, shown))
     print_rows(report["rows"], form, as_table(rows))
     say(f"Report: {folder / 'report.html'}")

@@ -1,7 +1,8 @@
 """How true, varied and personal explanations are: the metrics of explanation studies, on lists for users at random."""
 
-import itertools
-from collections.abc import Callable, Sequence
+import math
+from collections import Counter
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -11,6 +12,7 @@ from agent.evaluation.claims import ClaimReader, Claims
 from agent.evaluation.report import Row
 from agent.evaluation.watch import Watch
 from agent.evidence import Evidence
+from agent.explanation import Explanation
 from agent.models import Models
 from agent.recommender import Recommender
 from agent.request import Recommended, Request
@@ -81,28 +83,26 @@ class ExplanationStudy:
             rows = self._recommender.recommend(request).rows
             lists.append(rows)
             missing += sum(row.explanation is None for row in rows)
-            found += [one for one in (self._read(user, row) for row in rows) if one]
+            going_by = self._recommender.people.read(request).taste.liked
+            found += [self._read(user, row.explanation, going_by) for row in rows if row.explanation]
             self._watch.advance()
         figures = self._figures(found, missing)
         figures["user-specific"] = self._specific(users, lists, writer)
         return [_row(data, SYSTEM[writer], name, values, self._seed) for name, values in figures.items()], found
 
-    def _read(self, user: str, row: Recommended) -> Explained | None:
-        if row.explanation is None:
-            return None
-        text, evidence = row.explanation.text, row.explanation.evidence
-        going_by = self._recommender.people.read(Request(user)).taste.liked
-        claims = self._reader.read(text, row.item_id, going_by)
+    def _read(self, user: str, explanation: Explanation, going_by: Collection[str]) -> Explained:
+        text, evidence = explanation.text, explanation.evidence
+        claims = self._reader.read(text, evidence.item_id, going_by)
         wording = text
         for part in sorted([evidence.label, *(c.label for c in evidence.cited), *claims.values], key=len, reverse=True):
             wording = wording.replace(part, "…")
-        return Explained(user, row.item_id, text, row.explanation.written_by, evidence, claims, wording)
+        return Explained(user, evidence.item_id, text, explanation.written_by, evidence, claims, wording)
 
     def _figures(self, found: Sequence[Explained], missing: int) -> dict[str, Sequence[float]]:
         """By metric, what its mean is taken over."""
         values = [set(one.claims.values) for one in found]
-        pairs = list(itertools.combinations(range(len(found)), 2))
-        some = np.random.default_rng(self._seed).permutation(len(pairs))[:100_000]
+        uses = Counter(value for one in values for value in one)
+        pairs = math.comb(len(found), 2)
         return {
             "grounded-name-precision": [c.true_names / c.names for c in (one.claims for one in found) if c.names],
             "attribute-precision": [c.true_values / len(c.values) for c in (one.claims for one in found) if c.values],
@@ -112,20 +112,19 @@ class ExplanationStudy:
             "unexplained": [0.0] * len(found) + [1.0] * missing,
             "usr": [len({one.text for one in found}) / len(found)] if found else [],
             "usr-wording": [len({one.wording for one in found}) / len(found)] if found else [],
-            "div": [float(len(values[a] & values[b])) for a, b in (pairs[place] for place in some)],
+            "div": [sum(math.comb(times, 2) for times in uses.values()) / pairs] if pairs else [],
             "fcr": [len(set().union(*values)) / self._features] if found and self._features else [],
             "faithful": [float(one) for each in found for one in self._falls(each)],
         }
 
     def _falls(self, one: Explained) -> list[bool]:
         """Of each cited item, whether the item's score falls without it."""
+        if not one.evidence.cited:
+            return []
         history = self._workspace.history(one.user)
-        falls = []
-        for cited in one.evidence.cited:
-            pairs = [p for p in zip(history.items, history.values, strict=True) if p[0] != cited.item_id]
-            rest = History(tuple(item for item, _ in pairs), tuple(value for _, value in pairs))
-            falls.append(len(rest) == 0 or self._score(rest, one.item_id) < self._score(history, one.item_id))
-        return falls
+        score = self._score(history, one.item_id)
+        rests = [history.without(cited.item_id) for cited in one.evidence.cited]
+        return [len(rest) == 0 or self._score(rest, one.item_id) < score for rest in rests]
 
     def _specific(
         self, users: Sequence[str], lists: Sequence[Sequence[Recommended]], writer: Literal["lm", "template"]
@@ -145,12 +144,12 @@ class ExplanationStudy:
 
 
 def _row(data: str, system: str, metric: str, values: Sequence[float], seed: int) -> Row:
-    """The mean with its interval; of a figure of all together, or of pairs, there is none."""
+    """The mean with its interval; of a figure of all together there is none."""
     if not values:
         return Row(data, "all", system, "all", metric, 0, None, None, None, 0, None)
     mean = float(np.mean(values))
     low = high = None
-    if len(values) > 1 and metric != "div":
+    if len(values) > 1:
         low, high = interval(bootstrap_means(np.array(values)[:, None], seed)[:, 0])
     return Row(data, "all", system, "all", metric, 0, mean, low, high, len(values), None)
 

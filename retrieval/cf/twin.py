@@ -24,15 +24,19 @@ def tables(data: TrainingData, config: "StudentConfig") -> tuple[Floats, Floats]
 
     B is EASE's for items with events, and what `TextEase` predicts of it for others.
     """
-    return with_closeness(learnt_tables(data, config), data.text("the student"), config.near)
+    return with_closeness(learnt_tables(data, config), closeness(data.text("the student")), config.near)
 
 
-def with_closeness(learnt: tuple[Floats, Floats], texts: Floats, near: float) -> tuple[Floats, Floats]:
-    """Further 256 dimensions of the tables, with ``near·FFᵀ`` by the best approximation of its rank."""
+def closeness(texts: Floats) -> Floats:
+    """(m, 256) whose products are those of the texts (m, d), by the best approximation of this rank."""
+    _, directions = np.linalg.eigh((texts.T @ texts).astype(np.float64))
+    return np.asarray(texts @ directions[:, -RANK:].astype(np.float32))
+
+
+def with_closeness(learnt: tuple[Floats, Floats], closeness: Floats, near: float) -> tuple[Floats, Floats]:
+    """Further dimensions of the tables, with ``near`` times the products of `closeness`."""
     if near == 0:
         return learnt
-    _, directions = np.linalg.eigh((texts.T @ texts).astype(np.float64))
-    closeness = texts @ directions[:, -RANK:].astype(np.float32)
     parts, vectors = learnt
     return np.concatenate([parts, near * closeness], axis=1), np.concatenate([vectors, closeness], axis=1)
 

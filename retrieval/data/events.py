@@ -31,6 +31,11 @@ class History:
         pairs = [*earlier, *zip(later.items, later.values, strict=True)]
         return History(tuple(item_id for item_id, _ in pairs), tuple(value for _, value in pairs))
 
+    def without(self, item_id: str) -> "History":
+        """This history with one item left out."""
+        pairs = [pair for pair in zip(self.items, self.values, strict=True) if pair[0] != item_id]
+        return History(tuple(other for other, _ in pairs), tuple(value for _, value in pairs))
+
 
 def read_history(events: pl.LazyFrame, user_id: str) -> History:
     """The history of one user; empty when there is no event of this user. Equal times are ordered by item id."""
