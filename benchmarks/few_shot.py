@@ -98,8 +98,13 @@ def scored(lm: LanguageModel, adapter: str | None, lists: list[TrainingList], *,
     return found + np.array([one.prior[0] for one in lists]) if with_prior else found
 
 
+def means(found: dict[str, list[float]]) -> dict[str, dict[str, float]]:
+    """Of each system over the seeds: the mean, and how far they are apart."""
+    return {name: {**spread(values), "mean": round(float(np.mean(values)), 4)} for name, values in found.items()}
+
+
 def main() -> None:
-    """Learn and ask."""
+    """Learn and ask; the report is written after each seed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--start", type=Path, help="folder of a ranker to begin with; from scratch without it")
     parser.add_argument("--part", choices=("validation", "test"), default="test")
@@ -139,20 +144,18 @@ def main() -> None:
             tune(lm, few, seed, start, base)
             lists = [asked(one, [KNOWN], base) for one in questions]
             note(f"tuned on {size}", scored(lm, RANK, lists, with_prior=True))
-    figures = {name: {**spread(values), "mean": round(float(np.mean(values)), 4)} for name, values in found.items()}
-    started = ranker.made["command"] if ranker else None
-    settings = {
-        "steps": STEPS,
-        "tuning": TUNING.__dict__,
-        "seeds": given.seeds,
-        "asked": ASKED,
-        "started_from": started,
-    }
-    liked = {"liked": round(float(np.mean([one.liked[KNOWN] for one in held_out])), 4), "held_out": len(held_out)}
-    if given.part == "test":
-        write_report("few-shot-like-dislike", {"auc": figures, **liked}, **settings)
-    else:
-        print(figures, liked)
+        if given.part == "test":
+            liked = {"liked": round(float(np.mean([one.liked[KNOWN] for one in held_out])), 4)}
+            write_report(
+                "few-shot-like-dislike",
+                {"auc": means(found), **liked, "held_out": len(held_out)},
+                steps=STEPS,
+                tuning=TUNING.__dict__,
+                seeds=seed + 1,
+                asked=ASKED,
+                started_from=ranker.made["command"] if ranker else None,
+            )
+    print(means(found))
 
 
 if __name__ == "__main__":
