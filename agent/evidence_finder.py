@@ -12,6 +12,7 @@ import numpy as np
 
 from agent.attribution import Attribution, TextAttribution
 from agent.evidence import Cited, Evidence, SharedAttribute, Taste, is_plural
+from agent.protected import is_protected
 from retrieval.data.catalog import WORD, Attribute, Catalog
 from retrieval.data.crowd import Crowd
 from retrieval.data.events import History
@@ -170,8 +171,11 @@ class EvidenceFinder:
     def _sharing(
         self, item_id: str, speaking: Sequence[Cited], did: Mapping[str, str]
     ) -> tuple[tuple[Cited, ...], list[Attribute]]:
-        """The first liked item that shares something with this one, and a second one that shares it with both."""
-        own = self._catalog.attributes(item_id)
+        """The first liked item that shares something with this one, and a second one that shares it with both.
+
+        What is about a protected trait of people is no reason.
+        """
+        own = [one for one in self._catalog.attributes(item_id) if not is_protected(one.field, one.value)]
         first = next((one for one in speaking if self._shared(own, one.item_id)), None)
         if first is None:
             return (), []

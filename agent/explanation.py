@@ -6,9 +6,9 @@ from typing import Literal
 
 from agent.evidence import Evidence
 from agent.models import Models
-from agent.request import Language
+from agent.request import Language, Writer
 from agent.verifier import problems
-from prompts import render, sentences
+from prompts import fill, wordings
 from retrieval.data.catalog import Catalog
 from retrieval.errors import ModelError
 
@@ -35,11 +35,11 @@ class Explainer:
         catalog: Catalog,
         models: Models,
         noun: str,
-        writer: Literal["lm", "template"] = "lm",
+        writer: Writer = "lm",
         language: Language = "en",
     ):
         """``language``: of the sentences; the language model writes English alone."""
-        if writer == "lm" and language != "en":
+        if writer != "template" and language != "en":
             raise ValueError(f"the language model does not write {language!r}")
         self._models = models
         self._noun = noun
@@ -50,76 +50,71 @@ class Explainer:
     def explain(self, evidence: Sequence[Evidence], *, detailed: bool = False) -> list[Explanation | None]:
         """For each piece of evidence the likeliest draft that passes the verifier, else the template, else None.
 
-        detailed: say how many times as often as by chance, too, where it is often. None is for evidence that no
-        sentence can state, as with a title that holds brackets in odd places.
+        A wording that another of them has is taken last. detailed: say how many times as often as by chance, too, where
+        it is often. None is for evidence that no sentence can state, as with a title that holds brackets in odd places.
 
         Raises:
             ModelError: the language model is to write and cannot be loaded.
         """
-        allowed = [tuple(_sentences(one, self._language, detailed=detailed)) for one in evidence]
-        drafts = self._drafts(evidence, allowed) if self._writer == "lm" else [[] for _ in evidence]
-        return [
-            self._chosen(one, written, options[0])
-            for one, written, options in zip(evidence, drafts, allowed, strict=True)
-        ]
+        shapes = [shape_of(one, detailed=detailed) for one in evidence]
+        drafts = [[] for _ in evidence] if self._writer == "template" else self._drafts(evidence, shapes)
+        used: set[str] = set()
+        found = []
+        for one, shape, written in zip(evidence, shapes, drafts, strict=True):
+            chosen, wording = self._chosen(one, shape, sorted(written, key=used.__contains__))
+            used.add(wording)
+            found.append(chosen)
+        return found
 
-    def _drafts(self, evidence: Sequence[Evidence], allowed: list[tuple[str, ...]]) -> list[list[str]]:
+    def _drafts(self, evidence: Sequence[Evidence], shapes: Sequence[str]) -> list[list[str]]:
+        """For each of them sentences with slots, likeliest first."""
         from finetune.writer import WritingRequest
 
         requests = [
-            WritingRequest(_prompt(one, self._noun), options) for one, options in zip(evidence, allowed, strict=True)
+            WritingRequest(shape, "\n".join([one.label, *(cited.label for cited in one.cited)]))
+            for one, shape in zip(evidence, shapes, strict=True)
         ]
         try:
-            writer = self._models.writer
+            writer = self._models.writer if self._writer == "lm" else self._models.untuned_writer
         except ModelError as error:
             raise ModelError(f"{error}; explanations from templates need no model: --writer template") from error
         return [[draft.text for draft in drafts] for drafts in writer.write(requests, SAMPLES)]
 
-    def _chosen(self, evidence: Evidence, drafts: list[str], template: str) -> Explanation | None:
-        for text in drafts:
-            if not problems(text, evidence, self._known_values, self._language):
-                return Explanation(text, "lm", evidence)
-        if problems(template, evidence, self._known_values, self._language):
-            return None
-        return Explanation(template, "template", evidence)
+    def _chosen(self, evidence: Evidence, shape: str, drafts: Sequence[str]) -> tuple[Explanation | None, str]:
+        """The first of the drafts that passes, else the template, else None; and its wording."""
+        slots = slots_of(evidence, self._noun, self._language)
+        written: list[tuple[str, Literal["lm", "template"]]] = [(draft, "lm") for draft in drafts]
+        for wording, by in [*written, (wordings(shape, self._language)[0], "template")]:
+            text = fill(wording, **slots)
+            if not problems(text, evidence, self._known_values, self._language, self._noun):
+                return Explanation(text, by, evidence), wording
+        return None, ""
 
 
-def _sentences(evidence: Evidence, language: Language = "en", *, detailed: bool = False) -> list[str]:
+def shape_of(evidence: Evidence, *, detailed: bool = False) -> str:
+    """What kind of sentence states it (`prompts.wordings`)."""
     in_detail = detailed and evidence.shape in DETAILED and evidence.frequency >= OFTEN
+    return f"{evidence.shape}-detailed" if in_detail else evidence.shape
+
+
+def slots_of(evidence: Evidence, noun: str = "item", language: Language = "en") -> dict[str, str]:
+    """What stands in each slot of a sentence."""
     english, cited = language == "en", [cited.label for cited in evidence.cited]
-    return sentences(
-        f"{evidence.shape}-detailed" if in_detail else evidence.shape,
-        language,
-        ITEM=evidence.label,
-        CITED=_joined(cited) if english else " 和 ".join(cited),
-        DID=evidence.did if english else CHINESE[evidence.did],
-        COMMON=evidence.common if english else evidence.values,
-        WORDS=_quoted(evidence.words) if english else "、".join(f"“{word}”" for word in evidence.words),
-        PEOPLE=f"{evidence.people:,}",
-        LIKED=evidence.they if english else CHINESE[evidence.they],
-        OTHER=evidence.other,
-        TIMES=f"{evidence.frequency:.1f}",
-        FIRST=evidence.attributes[0].value if evidence.attributes else "",
-    )
-
-
-def _prompt(evidence: Evidence, noun: str) -> str:
-    words = f"the words {_quoted(evidence.words)}" if evidence.words else "nothing that can be named"
-    if evidence.people:
-        words = f"{evidence.people:,} people who {evidence.they} {'both' if evidence.cited else 'it'}"
-    return render(
-        "explanation-v1",
-        noun=noun,
-        did=evidence.did,
-        cited=_joined([cited.label for cited in evidence.cited]),
-        query=evidence.query,
-        item=evidence.label,
-        common=evidence.common or words,
-    )
-
-
-def _quoted(words: Sequence[str]) -> str:
-    return _joined([f"“{word}”" for word in words])
+    return {
+        "NOUN": noun,
+        "ITEM": evidence.label,
+        "CITED": _joined(cited) if english else " 和 ".join(cited),
+        "DID": evidence.did if english else CHINESE[evidence.did],
+        "COMMON": evidence.common if english else evidence.values,
+        "WORDS": _joined([f"“{word}”" for word in evidence.words])
+        if english
+        else "、".join(f"“{word}”" for word in evidence.words),
+        "PEOPLE": f"{evidence.people:,}",
+        "LIKED": evidence.they if english else CHINESE[evidence.they],
+        "OTHER": evidence.other,
+        "TIMES": f"{evidence.frequency:.1f}",
+        "FIRST": evidence.attributes[0].value if evidence.attributes else "",
+    }
 
 
 def _joined(names: list[str]) -> str:

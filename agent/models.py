@@ -5,8 +5,9 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agent.settings import PACKAGED_RANKER, FeatureSettings, Settings
+from agent.settings import PACKAGED_RANKER, PACKAGED_WRITER, FeatureSettings, Settings
 from agent.tuned_ranker import TunedRanker, current_ranker
+from agent.tuned_writer import TunedWriter, current_writer
 from retrieval.artefacts import file_fingerprint
 from retrieval.errors import ModelError
 from retrieval.model_source import locate_model
@@ -222,13 +223,7 @@ class Models:
         tuned = self.tuned_ranker
         if tuned is None:
             return LMRanker(self.language_model)
-        if tuned.base_fingerprint != self.language_model_fingerprint:
-            raise ModelError(
-                f"the tuned ranker in {tuned.folder} belongs to the language model {tuned.base} "
-                f"({tuned.base_fingerprint}), and the settings name {self.settings.language_model.model} "
-                f"({self.language_model_fingerprint}); tune it again: whyrec finetune ranker, or do without it: "
-                "WHYREC_RANKING__RANKER=off"
-            )
+        self._check_base("ranker", tuned, "WHYREC_RANKING__RANKER=off")
         load_adapter(self.language_model, RANK, tuned.folder)
         return LMRanker(self.language_model, RANK)
 
@@ -248,31 +243,75 @@ class Models:
     def packaged_ranker(self) -> TunedRanker | None:
         """The one that came with whyrec; None where the settings name another language model than it is for."""
         packaged = current_ranker(PACKAGED_RANKER)
-        return None if packaged is None or self._why_unfit(packaged) else packaged
+        return None if packaged is None or self._why_unfit("ranker", packaged) else packaged
 
     @cached_property
     def why_no_ranker(self) -> str:
         """Why there is no tuned ranker, where there is none."""
         named = self.settings.ranking.ranker
         packaged = current_ranker(PACKAGED_RANKER) if named == str(PACKAGED_RANKER) else None
-        return (packaged and self._why_unfit(packaged)) or "there is no tuned ranker, and an untuned one orders worse"
+        unfit = packaged and self._why_unfit("ranker", packaged)
+        return f"{unfit or 'there is no tuned ranker'}, and an untuned one orders worse"
 
-    def _why_unfit(self, packaged: TunedRanker) -> str:
-        """Why the language model is not the one that the packaged ranker needs; empty where it is."""
+    def _why_unfit(self, kind: str, packaged: TunedRanker | TunedWriter) -> str:
+        """Why the language model is not the one that a packaged adapter needs; empty where it is."""
         if packaged.base != self.language_model_name:  # which may have to be downloaded first
-            return f"the packaged ranker is for {packaged.base}, and an untuned one orders worse"
+            return f"the packaged {kind} is for {packaged.base}"
         try:
             fits = packaged.base_fingerprint == self.language_model_fingerprint
         except ModelError as error:
             return str(error)
-        return "" if fits else f"the packaged ranker is for another {packaged.base}, and an untuned one orders worse"
+        return "" if fits else f"the packaged {kind} is for another {packaged.base}"
+
+    def _check_base(self, kind: str, tuned: TunedRanker | TunedWriter, without: str) -> None:
+        """Make sure that an adapter belongs to the language model."""
+        if tuned.base_fingerprint != self.language_model_fingerprint:
+            raise ModelError(
+                f"the tuned {kind} in {tuned.folder} belongs to the language model {tuned.base} "
+                f"({tuned.base_fingerprint}), and the settings name {self.settings.language_model.model} "
+                f"({self.language_model_fingerprint}); tune it again: whyrec finetune {kind}, or do without it: "
+                f"{without}"
+            )
 
     @cached_property
     def writer(self) -> "LMWriter":
-        """The language model as a writer."""
+        """The language model as a writer: the tuned one where there is one.
+
+        Raises:
+            ModelError: the language model or the adapter cannot be loaded, or they do not belong together.
+        """
+        from finetune.adapters import load_adapter
+        from finetune.writer import EXPLAIN, LMWriter
+
+        tuned = self.tuned_writer
+        if tuned is None:
+            return self.untuned_writer
+        self._check_base("writer", tuned, "WHYREC_LANGUAGE_MODEL__WRITER=off")
+        load_adapter(self.language_model, EXPLAIN, tuned.folder)
+        return LMWriter(self.language_model, EXPLAIN)
+
+    @cached_property
+    def untuned_writer(self) -> "LMWriter":
+        """The language model as a writer, as it came.
+
+        Raises:
+            ModelError: it is not installed or cannot be loaded.
+        """
         from finetune.writer import LMWriter
 
         return LMWriter(self.language_model)
+
+    @cached_property
+    def tuned_writer(self) -> TunedWriter | None:
+        """The tuned writer that the settings name; None where there is none, or the packaged one does not fit.
+
+        Raises:
+            ModelError: it is damaged.
+        """
+        named = self.settings.language_model.writer
+        found = None if named in (OFF, "auto") else current_writer(Path(named).expanduser())
+        packaged = found is not None and found.folder == PACKAGED_WRITER
+        return None if found is None or (packaged and self._why_unfit("writer", found)) else found
 
     @cached_property
     def _encoder_folder(self) -> Path:

@@ -22,7 +22,8 @@ from agent.unfinished import UNFINISHED, begin
 from retrieval.errors import InputError, ModelError
 
 if TYPE_CHECKING:
-    from finetune.lora import LoraTuning, RankerTrainer, TrainingList
+    from finetune.lora import LoraTuning
+    from finetune.ranker_training import RankerTrainer, TrainingList
 
 KEPT = 25  # steps between states on disk
 WATCHED = 120  # validation users whose lists choose when training stops
@@ -173,7 +174,7 @@ class RankerTuner:
         return [*own, *(self._start.learnt_from if self._start else ())]
 
     def _trainer(self) -> "RankerTrainer":
-        from finetune.lora import RankerTrainer
+        from finetune.ranker_training import RankerTrainer
 
         self._watch.start("Finding what training lists are made of", len(self._sources))
         draws = []

@@ -26,8 +26,8 @@ from retrieval.ranking import Columns, Floats
 from retrieval.text.profile import telling
 
 if TYPE_CHECKING:
-    from finetune.lora import TrainingList
     from finetune.ranker import LMRanker
+    from finetune.ranker_training import TrainingList
 
 TEXT_ALONE = Fusion(SINGLE, (TEXT,), (1.0,))
 
@@ -154,7 +154,7 @@ class RankingLists:
             InputError: there is nothing to learn from.
         """
         from finetune.examples import ListSampler, cold_pools, warm_pools
-        from finetune.lora import TrainingList
+        from finetune.ranker_training import TrainingList
 
         study = self.study
         make = cold_pools if study.name == "cold-items" else warm_pools

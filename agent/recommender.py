@@ -190,7 +190,7 @@ class Recommender:
         explanation = self._explained([item_id], person.taste, request)[0]
         if explanation is None:
             raise WhyrecError(f"no sentence about {label!r} passes the checks")
-        notes = [*person.notes]
+        notes = [*person.notes, *self._of_the_writer(request)]
         if item_id in person.history.items:
             value = person.history.values[person.history.items.index(item_id)]
             notes.append(f"this user has had {label} already (value {value:g})")
@@ -264,13 +264,18 @@ class Recommender:
             written = self._explained(item_ids, taste, request)
         passed = {item_id: one for item_id, one in zip(item_ids, written, strict=True) if one is not None}
         templates = sum(explanation.written_by == "template" for explanation in passed.values())
-        if templates and request.writer == "lm":
+        answer.notes += self._of_the_writer(request)
+        if templates and request.writer != "template":
             answer.notes.append(f"{templates} of {len(written)} explanations are templates: no draft passed the checks")
         if len(passed) < len(written):
             answer.notes.append(
                 f"{len(written) - len(passed)} items stay without an explanation: none passed the checks"
             )
         return passed
+
+    def _of_the_writer(self, request: Request) -> list[str]:
+        untuned = request.writer == "lm" and self._models.tuned_writer is None
+        return ["the language model writes untuned; tune it with: whyrec finetune writer"] if untuned else []
 
     def _explained(self, item_ids: list[str], taste: Taste, request: Request) -> list[Explanation | None]:
         explainer = Explainer(self.catalog, self._models, self._settings.items.noun, request.writer, request.language)

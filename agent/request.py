@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 Mode = Literal["fast", "retrieval", "auto", "full"]
 Style = Literal["short", "detailed", "contrast"]
 Language = Literal["en", "zh"]
+Writer = Literal["lm", "lm-zero-shot", "template"]
 
 
 @dataclass(frozen=True)
@@ -19,9 +20,9 @@ class Request:
 
     At least one of user or history, likes (titles or ids) and query is needed; a history stands in for that of the
     user. mode: ``fast`` is the student's (`agent.fast`). ``among`` are the only ids that may be recommended, None for
-    all. ``alpha`` None means what the gate has proven. style: of explanations; ``detailed`` says how often,
-    ``contrast`` what the next item of the list lacks, each where the data have it. language: of explanations; the model
-    writes English alone.
+    all. ``alpha`` None means what the gate has proven. style, writer, language: of explanations; ``detailed`` says how
+    often, ``contrast`` what the next item of the list lacks, each where the data have it; ``lm-zero-shot`` is the
+    language model as it came, for comparison; the model writes English alone.
     """
 
     user: str | None = None
@@ -33,7 +34,7 @@ class Request:
     mode: Mode = "auto"
     alpha: float | None = None
     explain: bool = False
-    writer: Literal["lm", "template"] = "lm"
+    writer: Writer = "lm"
     history: History | None = None
     among: frozenset[str] | None = None
     style: Style = "short"

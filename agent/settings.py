@@ -16,8 +16,10 @@ from retrieval.versions import CURRENT
 
 _ADDRESS = re.compile(r"https?://[\w.-]+:\d{1,5}")
 
-TUNED, RANKER = Path("models") / "encoder", Path("models") / "ranker"  # in a workspace
-PACKAGED_RANKER = Path(finetune.__file__).parent / "pretrained" / "ranker"  # `make pretrained` writes it
+_MODELS = Path("models")  # in a workspace
+TUNED, RANKER, WRITER = _MODELS / "encoder", _MODELS / "ranker", _MODELS / "writer"
+_PRETRAINED = Path(finetune.__file__).parent / "pretrained"  # `make pretrained` writes it
+PACKAGED_RANKER, PACKAGED_WRITER = _PRETRAINED / "ranker", _PRETRAINED / "writer"
 
 
 class _Section(BaseModel):
@@ -105,6 +107,11 @@ class LanguageModelSettings(_Section):
     precision: Literal["auto", "float32", "bfloat16", "4bit"] = Field(
         "auto", description="auto: bfloat16 where the machine computes it, float32 elsewhere; 4bit: on a GPU alone"
     )
+    writer: str = Field(
+        "auto",
+        description="auto: what whyrec finetune writer made, else the packaged one, which words explanations; off: the "
+        "model as it came; or a folder with writers",
+    )
 
 
 class RankingSettings(_Section):
@@ -178,13 +185,18 @@ def load_settings(file: Path | None) -> Settings:
         raise WorkspaceError(f"setting {name}, from {source}: {first['msg']}") from error
     if file is None:
         return settings
-    encoder, ranking = settings.encoder, settings.ranking
+    encoder, ranking, written = settings.encoder, settings.ranking, settings.language_model
     if encoder.tuned == "on":
         encoder = encoder.model_copy(update={"tuned": str(file.parent / TUNED)})
     if ranking.ranker == "auto":
-        own = file.parent / RANKER
-        ranking = ranking.model_copy(update={"ranker": str(own if (own / CURRENT).is_file() else PACKAGED_RANKER)})
-    return settings.model_copy(update={"encoder": encoder, "ranking": ranking})
+        ranking = ranking.model_copy(update={"ranker": _own_or(file.parent / RANKER, PACKAGED_RANKER)})
+    if written.writer == "auto":
+        written = written.model_copy(update={"writer": _own_or(file.parent / WRITER, PACKAGED_WRITER)})
+    return settings.model_copy(update={"encoder": encoder, "ranking": ranking, "language_model": written})
+
+
+def _own_or(own: Path, packaged: Path) -> str:
+    return str(own if (own / CURRENT).is_file() else packaged)
 
 
 def described(settings: BaseModel, prefix: str = "") -> Iterator[tuple[str, object, str]]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from agent.settings import PACKAGED_RANKER
+from agent.settings import PACKAGED_RANKER, PACKAGED_WRITER
 from agent.stored_student import MEASURED
 from agent.tuned_ranker import PACKAGED
 from retrieval.artefacts import write_text
@@ -15,7 +15,7 @@ from retrieval.data.workspace import Workspace
 from retrieval.errors import InputError, ModelError, first_line
 from retrieval.versions import CURRENT, current_version, version_names
 
-KINDS = ("fusion", "encoder", "ranker", "student", MEASURED.name)
+KINDS = ("fusion", "encoder", "ranker", "writer", "student", MEASURED.name)
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,9 @@ def stored_models(workspace: Workspace) -> list[Stored]:
 def _stored(models: Path) -> Iterator[Stored]:
     for kind in KINDS:
         live = None if kind == MEASURED.name else current_version(models / kind)
-        if kind == "ranker" and PACKAGED_RANKER.is_dir():
-            yield _described(kind, PACKAGED, PACKAGED_RANKER, live=live is None)
+        packaged = {"ranker": PACKAGED_RANKER, "writer": PACKAGED_WRITER}.get(kind)
+        if packaged is not None and packaged.is_dir():
+            yield _described(kind, PACKAGED, packaged, live=live is None)
         for version in version_names(models / kind):
             yield _described(kind, version, models / kind / version, live=version == live)
 
@@ -79,6 +80,11 @@ def _ranker(config: Mapping[str, Any]) -> str:
     return f"{say}: NDCG@10 {everybody['before']:.3f} to {everybody['after']:.3f} on validation ({splits})"
 
 
+def _writer(config: Mapping[str, Any]) -> str:
+    last = config["rounds"][-1]
+    return f"{last['accepted'] / last['written']:.0%} of what it writes passes all checks"
+
+
 def _student(config: Mapping[str, Any]) -> str:
     found, lists = config["validation"], config["lists"]
     say = (
@@ -91,6 +97,7 @@ _SAYS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "fusion": _fusion,
     "encoder": _encoder,
     "ranker": _ranker,
+    "writer": _writer,
     "student": _student,
     MEASURED.name: _student,
 }

@@ -4,6 +4,7 @@ import re
 from collections.abc import Collection
 
 from agent.evidence import Evidence
+from agent.protected import is_protected
 from agent.request import Language
 from prompts import vocabulary
 
@@ -16,12 +17,15 @@ _OFTEN = {"en": (" is ", "times"), "zh": (" 的比例是整个目录的 ", "倍"
 _ITEM, _NAME = "\x01", "\x02"
 
 
-def problems(text: str, evidence: Evidence, known_values: Collection[str], language: Language = "en") -> list[str]:
+def problems(
+    text: str, evidence: Evidence, known_values: Collection[str], language: Language = "en", noun: str = "item"
+) -> list[str]:
     """Everything wrong with ``text``, as short sentences; an empty list means that it may be shown.
 
-    ``known_values`` are all attribute values of the catalog. Checked: names and attributes of the evidence are there
-    and no others, no number or negation that is not in it, nobody is said to have liked the recommended item, one or
-    two sentences, nothing repeated.
+    ``known_values`` are all attribute values of the catalog; ``noun`` is what an item is called. Checked: names and
+    attributes of the evidence are there and no others, no number or negation that is not in it, no word that known
+    sentences (`prompts.vocabulary`) do without, no protected trait as a reason, nobody is said to have liked the
+    recommended item, one or two sentences, nothing repeated.
     """
     names = [evidence.label, *(cited.label for cited in evidence.cited), *([evidence.other] if evidence.other else [])]
     common = evidence.common if language == "en" else evidence.values
@@ -35,12 +39,13 @@ def problems(text: str, evidence: Evidence, known_values: Collection[str], langu
     if evidence.people:
         rest, counted = re.subn(rf"(?<![\d,]){evidence.people:,}(?![\d,])", _NAME, rest)
         found += [] if counted else [f"the number {evidence.people:,} is missing"]
-    who = r"you (also )?" if evidence.people else ""  # other people may have liked the item
-    if re.search(rf"\b{who}(liked|loved|enjoyed|chose|preferred|rated) {_ITEM}", rest, re.IGNORECASE):
-        found.append("it says that the recommended item was liked before")
+    found += _turned_round(rest, others=evidence.people > 0)
     found += [f"{value!r} is not in the evidence" for value in sorted(known_values) if _claims(rest, value)]
     found += _unsupported(rest, evidence)
-    return found + (_clumsy(rest) if language == "en" else _unfinished(rest))
+    found += [f"{a.value!r} is a protected trait" for a in evidence.attributes if is_protected(a.field, a.value)]
+    if language != "en":
+        return found + _unfinished(rest)
+    return found + _clumsy(rest) + _unknown(rest, {evidence.did, evidence.they, noun})
 
 
 def _masked(text: str, evidence: Evidence, names: list[str]) -> str:
@@ -51,6 +56,22 @@ def _masked(text: str, evidence: Evidence, names: list[str]) -> str:
         if name:
             text = text.replace(name, signs[name])
     return text
+
+
+def _turned_round(rest: str, *, others: bool) -> list[str]:
+    """Whether the person is said to have liked the item; ``others``: it may be said of other people."""
+    liked = r"(also )?(liked|loved|enjoyed|chose|preferred|rated)"
+    who = "you " if others else ""
+    before, after = rf"\b{who}{liked} {_ITEM}", rf"{_ITEM},? (which|that|as) you {liked}"
+    if re.search(rf"{before}|{after}|\byou {liked} both", rest, re.IGNORECASE):
+        return ["it says that the recommended item was liked before"]
+    return []
+
+
+def _unknown(rest: str, said: Collection[str]) -> list[str]:
+    """Words that could carry a fact of their own: those that no known sentence has, ``said`` in a slot of it or not."""
+    known = vocabulary() | set(re.findall(r"[a-z]+", " ".join(said).lower()))
+    return [f"the unknown word {word!r}" for word in re.findall(r"[^\W\d_]+", rest) if word.lower() not in known]
 
 
 def _claims(rest: str, value: str) -> bool:
@@ -84,13 +105,14 @@ def _unfinished(rest: str) -> list[str]:
 def _clumsy(rest: str) -> list[str]:
     found = []
     words = rest.split()
+    bare = [word.strip(".,:;?!") for word in words]
     if not FEWEST_WORDS <= len(words) <= MOST_WORDS:
         found.append(f"{len(words)} words")
     if len(re.findall(r"[.!?](?:\s|$)", rest)) > MOST_SENTENCES:
         found.append("more than two sentences")
     if not rest.rstrip().endswith((".", "!", "?")):
         found.append("no end")
-    triples = [t for t in zip(words, words[1:], words[2:], strict=False) if not {_ITEM, _NAME} & set("".join(t))]
+    triples = [t for t in zip(bare, bare[1:], bare[2:], strict=False) if not {_ITEM, _NAME} & set("".join(t))]
     if len(set(triples)) < len(triples):
         found.append("repetition")
     return found

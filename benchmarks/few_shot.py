@@ -25,8 +25,9 @@ from benchmarks.quality import workspace
 from benchmarks.reporting import spread, write_report
 from finetune.adapters import load_adapter
 from finetune.language_model import LanguageModel
-from finetune.lora import LoraTuning, RankerTrainer, TrainingList
+from finetune.lora import LoraTuning
 from finetune.ranker import RANK, LMRanker
+from finetune.ranker_training import RankerTrainer, TrainingList
 from retrieval.contracts import RankRequest
 from retrieval.data.workspace import Workspace
 from retrieval.ranking import Floats

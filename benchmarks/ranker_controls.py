@@ -3,10 +3,10 @@
     python -m benchmarks.ranker_controls                        all of them, hours
     python -m benchmarks.ranker_controls --only untuned --only "titles permuted"
 
-MovieLens-small, cold items, seed 0. Each learns from 500 lists where nothing else is said: on films more did not help.
-Each is judged on the same validation lists by the gate that `whyrec finetune ranker` fits: NDCG@10 as retrieved and with
-the language model, by weights chosen on other lists. The test part is not touched. What was measured before stays in the
-report.
+MovieLens-small, cold items, seed 0. Each learns from 500 lists where nothing else is said: more did not help on films.
+Each is judged on the same validation lists by the gate that `whyrec finetune ranker` fits: NDCG@10 as retrieved and
+with the language model, by weights chosen on other lists. The test part is not touched. What was measured before
+stays in the report.
 """
 
 import argparse

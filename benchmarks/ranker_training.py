@@ -13,9 +13,10 @@ from benchmarks.packed_scoring import load
 from benchmarks.reporting import spread, write_report
 from finetune.adapters import using
 from finetune.language_model import LanguageModel
-from finetune.lora import LoraTuning, RankerTrainer, TrainingList
+from finetune.lora import LoraTuning
 from finetune.packing import Packed, collate
 from finetune.ranker import RANK
+from finetune.ranker_training import RankerTrainer, TrainingList
 from retrieval.contracts import RankRequest
 
 ROUNDS, SEED = 5, 0
@@ -48,10 +49,13 @@ def unpacked(trainer: RankerTrainer, lists: list[TrainingList]) -> None:
     for one in lists:
         request = one.request
         pairs = zip(request.candidates, request.texts, strict=True)
-        singles = [trainer._packed(RankRequest(request.history, (c,), (t,))) for c, t in pairs]
+        alone = [TrainingList(RankRequest(request.history, (c,), (t,)), (0.0,)) for c, t in pairs]
+        singles = [trainer._packed(single) for single in alone]
         batch = collate(singles, torch.device("cpu"))
         with trainer._precision:
-            scores = torch.cat(trainer._scorer(batch, [[path[-1] for path in one.paths] for one in singles]))
+            states = trainer._backbone(batch).float()
+        last = [one.paths[0][-1] for one in singles]
+        scores = states[range(len(singles)), last] @ trainer._direction
         (-torch.log_softmax(scores, 0)[0]).backward()
 
 
@@ -76,7 +80,7 @@ def main() -> None:
     tokens, separate = [], []
     for _ in range(ROUNDS):
         lists = [draw(number) for number in range(trainer.step * TUNING.lists, (trainer.step + 1) * TUNING.lists)]
-        packed = [trainer._packed(one.request) for one in lists]
+        packed = [trainer._packed(one) for one in lists]
         count = sum(len(one.ids) for one in packed)
         ids = torch.randint(100, lm.tokenizer.vocab_size, (TUNING.lists, count // TUNING.lists))
         took["step"].append(seconds(lambda: trainer.run(1)))

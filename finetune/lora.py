@@ -1,50 +1,38 @@
-"""Tune a language model to rank: low-rank adapters, trained on packed lists."""
+"""Tune low-rank adapters of a language model, on packed sequences."""
 
 import contextlib
 import math
-from collections.abc import Callable, Iterator, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Generic, TypeVar
 
 import torch
 from accelerate import Accelerator, PartialState
 from peft import LoraConfig
 from torch import nn
-from torch.nn import functional
 from transformers.integrations import neftune_post_forward_hook
 
 from finetune.adapters import add_adapter, load_adapter, using
 from finetune.checkpoints import load_checkpoint, save_checkpoint
 from finetune.language_model import LanguageModel
-from finetune.packing import Packed, PackedBatch, batches, collate, pack
-from finetune.ranker import RANK, LMRanker, yes_or_no
-from retrieval.contracts import RankRequest
+from finetune.packing import Packed, PackedBatch, batches, collate
 from retrieval.errors import InputError, ModelError
 
 MOST_TOKENS = 2048  # computed at once
 LINEAR = "q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj"
-
-
-@dataclass(frozen=True)
-class TrainingList:
-    """What is asked, the positive candidates first, and for each (N,) the log-odds that are known already.
-
-    positives: how many there are; a list of nothing but positives or negatives says nothing of order.
-    """
-
-    request: RankRequest
-    prior: Sequence[float]
-    positives: int = 1
+Example = TypeVar("Example")
 
 
 @dataclass(frozen=True)
 class LoraTuning:
-    """How a ranker is tuned.
+    """How an adapter is tuned.
 
     rank, alpha, dropout: of LoRA (Hu et al. 2021). share: of the layers that have it, the last ones; those below are
     computed without a graph. rate: of AdamW at its highest, after ``warmup`` of all steps, then falling as a cosine.
-    lists: in a step. calibration: λ of the binary cross-entropy beside the softmax cross-entropy. noise: α of NEFTune
-    (Jain et al. 2023), 0 for none.
+    lists: in a step. calibration: λ of a ranker's binary cross-entropy beside its softmax cross-entropy. noise: α of
+    NEFTune (Jain et al. 2023), 0 for none.
     """
 
     rank: int = 16
@@ -64,54 +52,60 @@ class TuningError(ModelError):
     """Training cannot go on."""
 
 
-class RankerTrainer:
+class AdapterTrainer(ABC, Generic[Example]):
     """Trains an adapter in place, step by step; the same steps give the same adapter, interrupted or not.
 
-    ``L = −mean log softmax(s + p)_positive + λ · mean BCE(s + p)``, s the scores of `LMRanker`, p the prior of a list,
-    the softmax for each positive one over it and the negatives: the first orders, the second keeps σ(s + p) a
-    probability. With p in the loss the model learns what the retriever does
-    not know, as a learner in boosting does (Friedman 2001), and not once more what it knows. Several processes
-    (`accelerate launch`) share the lists of a step.
+    Several processes (`accelerate launch`) share the examples of a step.
     """
 
     def __init__(
         self,
         language_model: LanguageModel,
-        draw: Callable[[int], TrainingList],
+        name: str,
+        draw: Callable[[int], Example],
         steps: int,
         tuning: LoraTuning,
         start: Path | None = None,
     ):
-        """``draw`` gives the list of a number; ``steps``: as many as there will be, which the rate depends on.
+        """``draw`` gives the example of a number; ``steps``: as many as there will be, which the rate depends on.
 
-        start: the folder of an adapter to begin with, whose rank and layers stay as they are.
+        name: of the adapter in the model. start: the folder of one to begin with, whose rank and layers stay as they
+        are.
 
         Raises:
-            InputError: there are more processes than lists in a step.
+            InputError: there are more processes than examples in a step.
             ModelError: the model has no layers of a known kind.
         """
         self.step = 0
         self.steps = steps
         self._lm = language_model
+        self._name = name
         self._draw = draw
         self._tuning = tuning
-        self._ranker = LMRanker(language_model)
         torch.manual_seed(tuning.seed)
         config = lora_config(language_model, tuning)
         if start is None:
-            add_adapter(language_model, RANK, config)
+            add_adapter(language_model, name, config)
         else:
-            load_adapter(language_model, RANK, start, learning=True)
+            load_adapter(language_model, name, start, learning=True)
         self._accelerator = Accelerator(cpu=language_model.device.type == "cpu")
         if tuning.lists < self._accelerator.num_processes:
             raise InputError(f"{self._accelerator.num_processes} processes cannot share {tuning.lists} lists a step")
-        with using(language_model, RANK):
+        with using(language_model, name):
             self._learnt = {n: p for n, p in language_model.model.named_parameters() if p.requires_grad}
-            self._scorer: nn.Module = self._accelerator.prepare_model(_Scorer(language_model))
+            self._backbone: nn.Module = self._accelerator.prepare_model(_Backbone(language_model))
         self._optimizer = torch.optim.AdamW(self._learnt.values(), lr=tuning.rate, weight_decay=tuning.decay)
         half = language_model.model.dtype == torch.bfloat16
         device = language_model.device.type
         self._precision = torch.autocast(device, dtype=torch.bfloat16) if half else contextlib.nullcontext()
+
+    @abstractmethod
+    def _packed(self, example: Example) -> Packed:
+        """What the model reads of an example, T tokens."""
+
+    @abstractmethod
+    def _loss(self, states: torch.Tensor, packed: Packed, example: Example) -> torch.Tensor:
+        """The loss of an example from (T, d) the backbone's states."""
 
     def run(self, steps: int, progress: Callable[[float], None] = lambda _: None) -> float:
         """Train so many steps more, at most to the last; the mean loss. ``progress`` is told that of each step.
@@ -126,7 +120,7 @@ class RankerTrainer:
         hook = embedding.register_forward_hook(neftune_post_forward_hook) if self._tuning.noise else None
         model.train()
         try:
-            with using(self._lm, RANK):
+            with using(self._lm, self._name):
                 for _ in range(min(steps, self.steps - self.step)):
                     losses.append(self._advance())
                     self.step += 1
@@ -142,8 +136,8 @@ class RankerTrainer:
         first = self.step * self._tuning.lists
         numbers = range(first, first + self._tuning.lists)
         torch.manual_seed(hash((self._tuning.seed, self.step, place)) % 2**31)
-        lists = [self._draw(number) for number in numbers[place::world]]
-        packed = [self._packed(one.request) for one in lists]
+        examples = [self._draw(number) for number in numbers[place::world]]
+        packed = [self._packed(one) for one in examples]
         for group in self._optimizer.param_groups:
             group["lr"] = self._rate()
         self._optimizer.zero_grad()
@@ -151,9 +145,15 @@ class RankerTrainer:
         groups = batches([len(one.ids) for one in packed], MOST_TOKENS)
         for number, members in enumerate(groups):
             last = number == len(groups) - 1
-            with contextlib.nullcontext() if last else self._accelerator.no_sync(self._scorer):
-                summed = self._loss([packed[index] for index in members], [lists[index] for index in members])
-                loss = summed * world / self._tuning.lists
+            with contextlib.nullcontext() if last else self._accelerator.no_sync(self._backbone):
+                batch = collate([packed[index] for index in members], self._lm.device)
+                with self._precision:
+                    states = self._backbone(batch).float()
+                losses = [
+                    self._loss(found, packed[index], examples[index])
+                    for found, index in zip(states, members, strict=True)
+                ]
+                loss = torch.stack(losses).sum() * world / self._tuning.lists
                 self._accelerator.backward(loss)
             total += loss.detach()
         value = float(self._accelerator.reduce(total, "mean"))
@@ -165,24 +165,6 @@ class RankerTrainer:
             )
         self._optimizer.step()
         return value
-
-    def _loss(self, sequences: Sequence[Packed], lists: Sequence[TrainingList]) -> torch.Tensor:
-        """The sum over lists."""
-        with self._precision:
-            scores = self._scorer(collate(sequences, self._lm.device), [[p[-1] for p in s.paths] for s in sequences])
-        losses = []
-        for found, one in zip(scores, lists, strict=True):
-            both = found + torch.tensor(one.prior, device=found.device)
-            labels = torch.zeros_like(both)
-            labels[: one.positives] = 1
-            balance = functional.binary_cross_entropy_with_logits(both, labels)
-            liked, others = both[: one.positives], both[one.positives :]
-            order = (torch.logaddexp(liked, others.logsumexp(0)) - liked).mean() if len(liked) else both.new_zeros(())
-            losses.append(order + self._tuning.calibration * balance)
-        return torch.stack(losses).sum()
-
-    def _packed(self, request: RankRequest) -> Packed:
-        return pack(*self._ranker.tokens(request))
 
     def _rate(self) -> float:
         warm = max(1, round(self._tuning.warmup * self.steps))
@@ -233,19 +215,17 @@ def processes(device: str | None) -> PartialState:
     return PartialState(cpu=device == "cpu" or not torch.cuda.is_available())
 
 
-class _Scorer(nn.Module):
-    """The scores of packed sequences, as one module that several processes can share."""
+class _Backbone(nn.Module):
+    """What the backbone makes of packed sequences, as one module that several processes can share."""
 
     def __init__(self, language_model: LanguageModel):
         super().__init__()
         self.model = language_model.model
         self._lm = language_model
-        self._direction = yes_or_no(language_model)
 
-    def forward(self, batch: PackedBatch, ends: Sequence[Sequence[int]]) -> list[torch.Tensor]:
-        """For each sequence (N,) the score at the last token of each continuation."""
-        states = self._lm.backbone(batch)
-        return [states[row, list(places)].float() @ self._direction for row, places in enumerate(ends)]
+    def forward(self, batch: PackedBatch) -> torch.Tensor:
+        """(B, T, d)."""
+        return self._lm.backbone(batch)
 
 
 def lora_config(language_model: LanguageModel, tuning: LoraTuning) -> LoraConfig:

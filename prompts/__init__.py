@@ -1,5 +1,5 @@
 """Prompt templates as versioned data, and the one way to fill them."""
 
-from prompts.rendering import render, sentences, vocabulary
+from prompts.rendering import fill, free, patterns, render, shapes, vocabulary, wordings
 
-__all__ = ["render", "sentences", "vocabulary"]
+__all__ = ["fill", "free", "patterns", "render", "shapes", "vocabulary", "wordings"]

@@ -1,10 +1,11 @@
-"""Fill prompt templates, and spell out the sentences an explanation may be written in."""
+"""Fill prompt templates, and spell out the sentences that explanations are made of."""
 
 import itertools
 import re
 import tomllib
 from functools import cache
 from importlib.resources import files
+from typing import Any
 
 from jinja2 import BaseLoader, Environment, StrictUndefined, TemplateNotFound
 from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -45,36 +46,56 @@ def render(template: str, **values: object) -> str:
 
 
 @cache
-def _patterns(language: str) -> dict[str, list[str]]:
+def _tables(language: str) -> dict[str, dict[str, Any]]:
     text = (_TEMPLATES / f"explanation-sentences{_SENTENCES[language]}-v1.toml").read_text(encoding="utf-8")
-    return {shape: table["patterns"] for shape, table in tomllib.loads(text).items()}
+    return tomllib.loads(text)
 
 
 @cache
-def _expanded(shape: str, language: str) -> tuple[str, ...]:
-    sentences_of_shape: dict[str, None] = {}
-    for pattern in _patterns(language)[shape]:
-        pieces = _ALTERNATIVES.split(pattern)
-        options = [piece.split("|") if odd else [piece] for odd, piece in zip(itertools.cycle([False, True]), pieces)]
-        sentences_of_shape |= dict.fromkeys("".join(choice) for choice in itertools.product(*options))
-    return tuple(sentences_of_shape)
+def patterns(shape: str, language: str = "en") -> tuple[tuple[str, ...], ...]:
+    """The sentences of one shape of evidence with their slots, by pattern, the plainest first.
+
+    ``shape`` is a table of ``explanation-sentences-v1.toml``, or of its Chinese form for the language ``zh``.
+
+    Raises:
+        KeyError: an unknown shape.
+    """
+    return tuple(_spelt_out(pattern) for pattern in _tables(language)[shape]["patterns"])
+
+
+def _spelt_out(pattern: str) -> tuple[str, ...]:
+    pieces = _ALTERNATIVES.split(pattern)
+    options = [piece.split("|") if odd else [piece] for odd, piece in zip(itertools.cycle([False, True]), pieces)]
+    return tuple("".join(choice) for choice in itertools.product(*options))
+
+
+@cache
+def wordings(shape: str, language: str = "en") -> tuple[str, ...]:
+    """All of these sentences, without duplicates."""
+    return tuple(dict.fromkeys(sentence for every in patterns(shape, language) for sentence in every))
+
+
+def free(shape: str) -> bool:
+    """Whether parts of one sentence of this shape may be put together with parts of another."""
+    return bool(_tables("en")[shape].get("free", False))
+
+
+def shapes() -> tuple[str, ...]:
+    """The shapes of evidence that there are sentences for."""
+    return tuple(_tables("en"))
 
 
 @cache
 def vocabulary() -> frozenset[str]:
     """All words of the English sentences themselves, in small letters, slots left out."""
-    text = " ".join(sentence for shape in _patterns("en") for sentence in _expanded(shape, "en"))
+    text = " ".join(sentence for shape in shapes() for sentence in wordings(shape))
     return frozenset(re.findall(r"[a-z]+", re.sub(r"\[[A-Z]+\]", " ", text).lower()))
 
 
-def sentences(shape: str, language: str = "en", **slots: str) -> list[str]:
-    """All sentences of one shape of evidence, slots filled, the plainest first, without duplicates.
-
-    ``shape`` is a table of ``explanation-sentences-v1.toml``, or of its Chinese form for the language ``zh``; ``slots``
-    gives a text for each ``[SLOT]`` in it. Slot texts are inserted last and literally, so brackets and bars in a title
-    mean nothing.
+def fill(sentence: str, **slots: str) -> str:
+    """A sentence with each ``[SLOT]`` replaced by its text, all at once, so that brackets in a text mean nothing.
 
     Raises:
-        KeyError: an unknown shape, or a slot of the pattern that was not given.
+        KeyError: a slot that was not given.
     """
-    return [re.sub(r"\[([A-Z]+)\]", lambda slot: slots[slot[1]], sentence) for sentence in _expanded(shape, language)]
+    return re.sub(r"\[([A-Z]+)\]", lambda slot: slots[slot[1]], sentence)

@@ -69,18 +69,18 @@ def study(planted, tmp_path):
     return ExplanationStudy(planted, recommender, PLANTED_SETTINGS.events.liked_from, score, 0, Quiet())
 
 
-@pytest.mark.parametrize("writer", ["lm", "template"])
-def test_what_is_written_is_true_and_counted(study, writer):
-    rows, found = study.run(20, writer, "planted")
+@pytest.mark.parametrize("system", ["writer", "template"])
+def test_what_is_written_is_true_and_counted(study, system):
+    rows, found = study.run(20, system, "planted")
     means = {row.metric: row.mean for row in rows}
     assert set(means) == set(METRICS)
     assert means["grounded-name-precision"] == 1.0
     assert means["attribute-precision"] == 1.0
     assert means["faithful"] == 1.0
-    assert means["lm-written"] == float(writer == "lm")
+    assert means["lm-written"] == float(system == "writer")
     assert means["lm-written"] + means["fallback"] == 1.0
     assert len(found) >= 20 - round(20 * means["unexplained"])
-    assert {row.system for row in rows} == {"writer" if writer == "lm" else "template"}
+    assert {row.system for row in rows} == {system}
     assert 0 < means["usr-wording"] <= means["usr"] <= 1
 
 

@@ -6,11 +6,11 @@ import pytest
 from planted_models import PLANTED_SETTINGS, PlantedModels
 
 from agent.evidence import Cited, Evidence, SharedAttribute
-from agent.explanation import Explainer, _sentences
+from agent.explanation import Explainer, shape_of, slots_of
 from agent.models import Models
 from agent.settings import LanguageModelSettings, Settings
 from agent.verifier import problems
-from prompts import sentences
+from prompts import fill, wordings
 from retrieval.data.catalog import Catalog
 from retrieval.errors import ModelError
 
@@ -40,26 +40,20 @@ TOGETHER = Evidence("3", "Aliens (1986)", "together", "liked", (ALIEN,), people=
 POPULAR = Evidence("3", "Aliens (1986)", "popular", "liked", people=12)
 
 
+def sentences_of(evidence, language="en", noun="film", *, detailed=False):
+    """All known sentences that state it."""
+    slots = slots_of(evidence, noun, language)
+    return [fill(wording, **slots) for wording in wordings(shape_of(evidence, detailed=detailed), language)]
+
+
 @pytest.mark.parametrize("language", ["en", "zh"])
 @pytest.mark.parametrize("detailed", [False, True])
 @pytest.mark.parametrize("evidence", ALL_EVIDENCE, ids=lambda e: f"{e.shape}-{len(e.cited)}")
 def test_every_sentence_of_the_grammar_passes_the_verifier(evidence, detailed, language):
-    written = _sentences(evidence, language, detailed=detailed)
+    written = sentences_of(evidence, language, detailed=detailed)
     assert len(written) >= (2 if language == "en" else 1)
-    assert {
-        text: problems(text, evidence, KNOWN, language) for text in written if problems(text, evidence, KNOWN, language)
-    } == {}
-
-
-def test_sentences_are_all_different_and_take_slot_texts_literally():
-    written = sentences("cited", ITEM="A (x|y) [CITED]", CITED="B", DID="liked")
-    assert len(set(written)) == len(written)
-    assert all("A (x|y) [CITED]" in text for text in written)
-
-
-def test_a_missing_slot_is_an_error():
-    with pytest.raises(KeyError, match="COMMON"):
-        sentences("cited-common", ITEM="A", CITED="B", DID="liked")
+    found = {text: problems(text, evidence, KNOWN, language, "film") for text in written}
+    assert {text: wrong for text, wrong in found.items() if wrong} == {}
 
 
 def test_the_good_sentence_is_good():
@@ -111,7 +105,7 @@ DETAIL = (
 
 
 def test_a_detail_is_the_number_of_the_evidence():
-    assert DETAIL in _sentences(FULL, detailed=True)
+    assert DETAIL in sentences_of(FULL, detailed=True)
     assert problems(DETAIL, FULL, KNOWN) == []
     for wrong in ("2.8", "12.7", "2.71"):
         assert any("a number" in found for found in problems(DETAIL.replace("2.7", wrong), FULL, KNOWN))
@@ -145,18 +139,21 @@ def test_the_verifier_reads_chinese(text, problem):
 
 def test_what_is_hardly_more_frequent_is_not_told():
     rare = Evidence("3", "Aliens (1986)", "cited-common", "liked", (ALIEN,), (SharedAttribute("genres", "War", 0.2),))
-    assert _sentences(rare, detailed=True) == _sentences(rare)
+    assert sentences_of(rare, detailed=True) == sentences_of(rare)
 
 
 def test_a_contrast_names_the_item_of_the_evidence():
     contrast = Evidence("3", "Aliens (1986)", "contrast", "liked", (ALIEN,), (HORROR,), other="Heat (1995)")
-    text = _sentences(contrast)[0]
+    text = sentences_of(contrast)[0]
     assert problems(text, contrast, KNOWN) == []
     assert problems(text.replace("Heat (1995)", "Moon Base (1981)"), contrast, KNOWN)
 
 
 def test_a_value_inside_another_word_is_no_claim():
-    assert problems(GOOD.replace("Because", "Warmly put: because"), FULL, {"War"}) == []
+    assert problems(GOOD.replace("Because", "Warmly put: because"), FULL, {"War"}) == [
+        "the unknown word 'Warmly'",
+        "the unknown word 'put'",
+    ]
 
 
 def test_the_template_is_the_named_fall_back(planted, tmp_path):
@@ -196,7 +193,7 @@ def test_evidence_that_no_sentence_can_state_stays_without_one(planted, tmp_path
 )
 def test_odd_names_do_not_stand_in_the_way_of_a_true_sentence(item, cited, attribute, known):
     evidence = Evidence("1", item, "cited-common", "liked", (Cited("2", cited, 0.9, 0.1),), (attribute,))
-    assert {text for text in _sentences(evidence) if problems(text, evidence, known)} == set()
+    assert {text for text in sentences_of(evidence) if problems(text, evidence, known, "en", "film")} == set()
 
 
 ATTACKS = [
@@ -221,4 +218,4 @@ def test_a_hostile_title_is_named_and_never_obeyed(planted, tmp_path_factory, ti
     text = Explainer(catalog, models, PLANTED_SETTINGS.items.noun).explain([evidence])[0].text
     assert "\n" not in text
     assert len(text) < 400
-    assert text in _sentences(evidence)
+    assert text in sentences_of(evidence, noun=PLANTED_SETTINGS.items.noun)

@@ -1,7 +1,6 @@
 """Loading language models, and scoring and writing with them."""
 
 import itertools
-import math
 
 import numpy as np
 import pytest
@@ -13,7 +12,6 @@ from finetune import ranker as ranker_module
 from finetune.language_model import load_language_model
 from finetune.packing import pack
 from finetune.ranker import LMRanker
-from finetune.writer import LMWriter, WritingRequest
 from retrieval.contracts import RankRequest
 from retrieval.errors import ModelError, ScoreError
 
@@ -88,38 +86,6 @@ def test_a_score_that_is_no_number_names_the_item(tmp_path):
         broken.model.get_output_embeddings().weight[broken.word_id(" yes")] = float("nan")
     with pytest.raises(ScoreError, match="for item 'c'"):
         LMRanker(broken).score(REQUESTS[:1])
-
-
-def test_the_writer_gives_the_models_own_probabilities(lm):
-    """Against probabilities worked out sentence by sentence, without packing."""
-    sentences = ("you liked this film.", "you liked it.", "this is a film.", "it is a game.")
-    request = WritingRequest("Reason:", sentences)
-    stop = lm.tokenizer.eos_token_id
-    paths = [[*lm.text_ids(" " + sentence), stop] for sentence in sentences]
-    prompt = lm.start_ids + lm.text_ids("Reason:")
-    expected = {}
-    for sentence, path in zip(sentences, paths, strict=True):
-        total = 0.0
-        for place, token in enumerate(path):
-            allowed = sorted({other[place] for other in paths if other[:place] == path[:place] and len(other) > place})
-            with torch.inference_mode():
-                logits = lm.model(torch.tensor([prompt + path[:place]])).logits[0, -1]
-            total += float(logits[allowed].log_softmax(0)[allowed.index(token)])
-        expected[sentence] = total
-    drafts = LMWriter(lm).write([request], samples=4)[0]
-    assert {draft.text for draft in drafts} == set(sentences)
-    assert sum(math.exp(draft.log_probability) for draft in drafts) == pytest.approx(1, abs=1e-4)
-    for draft in drafts:
-        assert draft.log_probability == pytest.approx(expected[draft.text], abs=1e-4)
-    assert [d.log_probability for d in drafts] == sorted((d.log_probability for d in drafts), reverse=True)
-
-
-def test_the_writer_writes_the_same_again_and_not_more_than_asked(lm):
-    requests = [WritingRequest(f"Film {n}:", tuple(f"sentence number {s}." for s in range(40))) for n in range(3)]
-    first = LMWriter(lm).write(requests, samples=2)
-    assert first == LMWriter(lm).write(requests, samples=2)
-    assert [len(drafts) for drafts in first] == [2, 2, 2]
-    assert LMWriter(lm).write([], samples=2) == []
 
 
 def test_hidden_states_do_not_depend_on_the_batch(lm):

@@ -14,8 +14,10 @@ from tiny_language_model import save_tiny_language_model, tiny_language_model
 
 from finetune.adapters import add_adapter, load_adapter, save_adapter, using
 from finetune.language_model import load_language_model
-from finetune.lora import LoraTuning, RankerTrainer, TrainingList, TuningError, lora_config
+from finetune.lora import LoraTuning, TuningError, lora_config
+from finetune.packing import collate
 from finetune.ranker import RANK, LMRanker
+from finetune.ranker_training import RankerTrainer, TrainingList
 from retrieval.contracts import RankRequest
 from retrieval.errors import ModelError, WorkspaceError
 
@@ -52,9 +54,9 @@ def test_each_positive_competes_with_the_negatives_alone(language_model, positiv
     prior = (1.0, 0.0, -1.0, 0.5)  # an untrained model adds its own scores, which are put at 0 below
     one = TrainingList(draw(0).request, prior, positives)
     tuned = RankerTrainer(language_model, lambda _: one, 1, replace(TUNING, lists=1, calibration=0.0))
-    tuned._scorer = lambda _batch, ends: [torch.zeros(len(ends[0]), requires_grad=True)]
     with using(language_model, RANK):
-        loss = tuned._loss([tuned._packed(one.request)], [one])
+        packed = tuned._packed(one)
+        loss = tuned._loss(torch.zeros(len(packed.ids), tuned._direction.numel()), packed, one)
     assert float(loss.detach()) == pytest.approx(order, abs=1e-4)
 
 
@@ -75,7 +77,8 @@ def test_packed_lists_give_the_gradient_of_single_sequences(language_model):
     request = draw(3).request
     prior = (0.5, -0.2, 0.0, 1.0)
     with using(language_model, RANK):
-        loss = tuned._loss([tuned._packed(request)], [TrainingList(request, prior)])
+        one = TrainingList(request, prior)
+        loss = tuned._loss(_states(tuned, one), tuned._packed(one), one)
         loss.backward()
         packed = {name: value.grad.clone() for name, value in tuned._learnt.items()}
         for value in tuned._learnt.values():
@@ -84,7 +87,8 @@ def test_packed_lists_give_the_gradient_of_single_sequences(language_model):
             replace(request, candidates=(c,), texts=(t,))
             for c, t in zip(request.candidates, request.texts, strict=True)
         ]
-        scores = torch.cat([tuned._scorer(*_batch(tuned, one))[0] for one in singles])
+        alone = [TrainingList(one, (0.0,)) for one in singles]
+        scores = torch.stack([_states(tuned, one)[-1] @ tuned._direction for one in alone])
         scores = scores + torch.tensor(prior)
         labels = torch.tensor([1.0, 0, 0, 0])
         balance = torch.nn.functional.binary_cross_entropy_with_logits(scores, labels)
@@ -104,11 +108,8 @@ def test_what_the_prior_knows_is_not_learnt_again(language_model):
     assert firsts(language_model) == pytest.approx(firsts(language_model, None), abs=0.1)
 
 
-def _batch(tuned, request):
-    from finetune.packing import collate
-
-    packed = tuned._packed(request)
-    return collate([packed], torch.device("cpu")), [[path[-1] for path in packed.paths]]
+def _states(tuned, one):
+    return tuned._backbone(collate([tuned._packed(one)], torch.device("cpu")))[0]
 
 
 @pytest.mark.parametrize("changes", [{}, {"dropout": 0.2, "noise": 5.0}])
@@ -188,7 +189,7 @@ def test_a_loss_that_is_no_number_stops_before_it_does_harm(language_model):
     tuned.run(2)
     good = tuned.adapter()
     with torch.no_grad():
-        tuned._scorer._direction.fill_(float("nan"))
+        tuned._direction.fill_(float("nan"))
     with pytest.raises(TuningError, match="at step 3"):
         tuned.run(1)
     assert tuned.step == 2

@@ -3,7 +3,7 @@
 import shlex
 import sys
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
@@ -17,12 +17,13 @@ if TYPE_CHECKING:
     from agent.evaluation.report import Row
 
 READ = 50  # explanations that the page shows
-WRITERS: "dict[str, Literal['lm', 'template']]" = {"writer": "lm", "template": "template"}
 
 
 def explanations(
     count: Annotated[int, typer.Option(min=1, help="How many, ten for a user; users are drawn at random.")] = 1000,
-    systems: Annotated[str, typer.Option(help="Who words them: writer, template, or both.")] = "writer,template",
+    systems: Annotated[
+        str, typer.Option(help="Who words them: writer, lm-zero-shot (the language model untuned), template.")
+    ] = "writer,template",
     seed: SeedOption = 0,
     name: NameOption = None,
     out: OutOption = None,
@@ -36,15 +37,15 @@ def explanations(
 
     Example:  whyrec evaluate explanations --count 200
     """
-    from agent.evaluation.explained import ExplanationStudy, beside_evidence, score_of
+    from agent.evaluation.explained import SYSTEMS, ExplanationStudy, beside_evidence, score_of
     from agent.evaluation.explained_page import render_page
     from agent.evaluation.output import machine, versions, write_report
     from agent.models import Models
     from agent.recommender import Recommender, serving
 
     wanted = tuple(dict.fromkeys(part.strip() for part in systems.split(",")))
-    if unknown := [one for one in wanted if one not in WRITERS]:
-        raise typer.BadParameter(f"--systems has no {unknown[0]!r}: writer and template are there")
+    if unknown := [one for one in wanted if one not in SYSTEMS]:
+        raise typer.BadParameter(f"--systems has no {unknown[0]!r}: {', '.join(SYSTEMS)} are there")
     opened = open_workspace(workspace)
     check_new(out)
     settings, models = opened.settings, Models(opened.settings, say)
@@ -55,7 +56,7 @@ def explanations(
     with Steps() as watch:
         study = ExplanationStudy(opened.workspace, recommender, settings.events.liked_from, score, seed, watch)
         for system in wanted:
-            found, written = study.run(count, WRITERS[system], name or opened.workspace.name)
+            found, written = study.run(count, system, name or opened.workspace.name)
             rows += found
             shown = shown or beside_evidence(written, READ, seed)
     meta = {

@@ -4,7 +4,7 @@ import shlex
 import sys
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,7 +12,19 @@ from agent.cli.console import Format, Steps, note, print_rows, say
 from agent.cli.evaluate import SplitOption, TrialsOption
 from agent.cli.options import DEFAULT_WORKSPACE, FormatOption, WorkspaceOption, open_workspace
 
+if TYPE_CHECKING:
+    from agent.settings import Settings
+
 app = typer.Typer(help="Tune models on the events of the workspace.", no_args_is_help=True)
+
+BaseOption = Annotated[
+    str | None,
+    typer.Option(
+        help="The language model to tune: a name, a folder, a GGUF file or a Hugging Face id.",
+        show_default="as in the settings",
+    ),
+]
+ResumeOption = Annotated[bool, typer.Option("--resume", help="Go on where an interrupted tuning stopped.")]
 
 
 @app.callback()
@@ -22,7 +34,7 @@ def finetune() -> None:
 
 @app.command()
 def encoder(
-    resume: Annotated[bool, typer.Option("--resume", help="Go on where an interrupted tuning stopped.")] = False,
+    resume: ResumeOption = False,
     seed: Annotated[int, typer.Option(min=0, help="For the items held out and for what is drawn in training.")] = 0,
     form: FormatOption = Format.table,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
@@ -64,20 +76,14 @@ def ranker(
     ] = 1_000,
     rate: Annotated[float, typer.Option(min=1e-6, max=1, help="The highest learning rate.")] = 8e-4,
     trials: TrialsOption = 20,
-    base: Annotated[
-        str | None,
-        typer.Option(
-            help="The language model to tune: a name, a folder, a GGUF file or a Hugging Face id.",
-            show_default="as in the settings",
-        ),
-    ] = None,
+    base: BaseOption = None,
     start_from: Annotated[
         str, typer.Option(help="auto: the packaged ranker, where it fits; none; or a folder with rankers.")
     ] = "auto",
     log: Annotated[
         Path | None, typer.Option(help="A folder for TensorBoard's log.", show_default="none is written")
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on where an interrupted tuning stopped.")] = False,
+    resume: ResumeOption = False,
     seed: Annotated[int, typer.Option(min=0, help="For the split and for what is drawn in training.")] = 0,
     form: FormatOption = Format.table,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
@@ -103,10 +109,7 @@ def ranker(
     folder = opened.workspace.root / RANKER
     if resume:
         check_resumable(folder / UNFINISHED)
-    settings = opened.settings
-    if base:
-        chosen = settings.language_model.model_copy(update={"model": base})
-        settings = settings.model_copy(update={"language_model": chosen})
+    settings = with_base(opened.settings, base)
     models = Models(settings, say)
     study = open_study(opened.workspace, settings, models, Question(split.value if split else None), seed)
     say(f"Tuning the language model {models.language_model_name} ({models.language_model_fingerprint})")
@@ -138,7 +141,63 @@ def ranker(
     say(
         f"Kept as models/ranker/{outcome.version}. NDCG@10 on validation; gain above: 95 % sure; alpha: the LM's weight"
     )
-    if base and base != opened.settings.language_model.model:
-        say(f'To use it, set model = "{base}" under [language_model] in whyrec.toml')
+    say_base(base, opened.settings)
     if not outcome.gate.opens:
         note("no gain is proven; the language model orders nothing, and everything stays as it is")
+
+
+def with_base(settings: "Settings", base: str | None) -> "Settings":
+    """The settings with another language model, where one was asked for."""
+    if not base:
+        return settings
+    chosen = settings.language_model.model_copy(update={"model": base})
+    return settings.model_copy(update={"language_model": chosen})
+
+
+def say_base(base: str | None, settings: "Settings") -> None:
+    """How an adapter of another language model than the settings' comes into use."""
+    if base and base != settings.language_model.model:
+        say(f'To use it, set model = "{base}" under [language_model] in whyrec.toml')
+
+
+@app.command()
+def writer(
+    rounds: Annotated[
+        int, typer.Option(min=1, help="The first learns from a grammar, each further one from the model's own as well.")
+    ] = 3,
+    rate: Annotated[float, typer.Option(min=1e-6, max=1, help="The highest learning rate.")] = 8e-4,
+    base: BaseOption = None,
+    resume: ResumeOption = False,
+    seed: Annotated[int, typer.Option(min=0, help="For what is drawn in training, and for what is written.")] = 0,
+    form: FormatOption = Format.table,
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+) -> None:
+    """Tune the language model to word explanations, for any items: it learns from sentences alone, and from no data.
+
+    Learns an adapter (LoRA) beside the ranker's. The sentences have slots where names, values and numbers go; in each
+    round the model's own that pass all checks join what the next one learns from. Takes minutes; the state is on disk
+    after each 25 steps. Not needed for the packaged language model, whose writer comes with whyrec.
+
+    Example:  whyrec finetune writer --base gemma3-270m
+    """
+    from dataclasses import asdict
+
+    from agent.models import Models
+    from agent.settings import WRITER
+    from agent.unfinished import UNFINISHED, check_resumable
+    from agent.writer_tuning import Plan, WriterTuner
+    from finetune.lora import LoraTuning
+
+    opened = open_workspace(workspace)
+    folder = opened.workspace.root / WRITER
+    if resume:
+        check_resumable(folder / UNFINISHED)
+    models = Models(with_base(opened.settings, base), say)
+    say(f"Tuning the language model {models.language_model_name} ({models.language_model_fingerprint})")
+    with opened.workspace.writing(), Steps() as watch:
+        tuning = LoraTuning(rank=8, alpha=16, rate=rate, seed=seed)
+        tuner = WriterTuner(models, Plan(rounds), tuning, folder, watch)
+        version, found = tuner.run(shlex.join(["whyrec", *sys.argv[1:]]), resume=resume)
+    print_rows([{"round": number, **asdict(one)} for number, one in enumerate(found, 1)], form)
+    say(f"Kept as models/writer/{version}. Sentences: how many were written, came to an end, passed all checks, …")
+    say_base(base, opened.settings)

@@ -4,7 +4,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from agent.evidence import Evidence
 from agent.explanation import Explanation
 from agent.models import Models
 from agent.recommender import Recommender
-from agent.request import Recommended, Request
+from agent.request import Recommended, Request, Writer
 from agent.settings import Settings
 from agent.stored_student import fitting_student
 from retrieval.data.events import History
@@ -25,7 +25,7 @@ from retrieval.errors import InputError
 from retrieval.significance import bootstrap_means, interval
 
 PLACES = 10
-SYSTEM = {"lm": "writer", "template": "template"}
+SYSTEMS: dict[str, Writer] = {"writer": "lm", "template": "template", "lm-zero-shot": "lm-zero-shot"}
 
 
 @dataclass(frozen=True)
@@ -64,14 +64,15 @@ class ExplanationStudy:
         self._reader = ClaimReader(workspace.catalog, events, liked_from)
         self._features = len({a for item_id in workspace.catalog.ids for a in workspace.catalog.attributes(item_id)})
 
-    def run(self, count: int, writer: Literal["lm", "template"], data: str) -> tuple[list[Row], list[Explained]]:
-        """At least ``count`` explanations, ten for a user; their figures, and they themselves.
+    def run(self, count: int, system: str, data: str) -> tuple[list[Row], list[Explained]]:
+        """At least ``count`` explanations, ten for a user, by one of `SYSTEMS`; their figures, and they themselves.
 
         Raises:
             InputError: the workspace has no events.
         """
         if not self._users:
             raise InputError("there is nobody to explain to: the workspace has no events")
+        writer = SYSTEMS[system]
         wanted = min(-(-count // PLACES), len(self._users))
         drawn = np.random.default_rng(self._seed).permutation(len(self._users))[:wanted]
         users = [self._users[place] for place in drawn]
@@ -88,7 +89,7 @@ class ExplanationStudy:
             self._watch.advance()
         figures = self._figures(found, missing)
         figures["user-specific"] = self._specific(users, lists, writer)
-        return [_row(data, SYSTEM[writer], name, values, self._seed) for name, values in figures.items()], found
+        return [_row(data, system, name, values, self._seed) for name, values in figures.items()], found
 
     def _read(self, user: str, explanation: Explanation, going_by: Collection[str]) -> Explained:
         text, evidence = explanation.text, explanation.evidence
@@ -126,9 +127,7 @@ class ExplanationStudy:
         rests = [history.without(cited.item_id) for cited in one.evidence.cited]
         return [len(rest) == 0 or self._score(rest, one.item_id) < score for rest in rests]
 
-    def _specific(
-        self, users: Sequence[str], lists: Sequence[Sequence[Recommended]], writer: Literal["lm", "template"]
-    ) -> list[float]:
+    def _specific(self, users: Sequence[str], lists: Sequence[Sequence[Recommended]], writer: Writer) -> list[float]:
         """Of each user's first item, explained to the one before as well: whether other evidence gives other words."""
         found = []
         for rows, other in zip(lists[1:], users, strict=False):
