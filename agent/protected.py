@@ -9,7 +9,7 @@ _FIELDS = frozenset(
 _WORDS = re.compile(
     r"\b(?:asexual|bisexual|gay|homosexual|lesbian|lgbt\w*|queer|trans(?:gender|sexual)\w*"
     r"|buddhis[mt]\w*|catholic\w*|christian\w*|evangelical\w*|hindu\w*|islam\w*|jew(?:s|ish)?|judaism|mormon\w*"
-    r"|muslim\w*|protestant\w*|sikh\w*|atheis[mt]\w*"
+    r"|muslim\w*|protestant\w*|sikh(?:s|ism)?|atheis[mt]\w*"
     r"|african[- ]american\w*|black (?:people|voices)|ethnic\w*|gypsy|roma people|racial|aboriginal\w*|indigenous"
     r"|autis\w*|disab\w*|depressi(?:on|ve)|bipolar|cancer|hiv|aids|pregnan\w*|addict\w*|obes\w*|dementia)\b",
     re.IGNORECASE,

@@ -43,6 +43,13 @@ class Plan:
     written: int = 60
 
 
+def lora_tuning(rate: float = 8e-4, seed: int = 0) -> "LoraTuning":
+    """How a writer is tuned."""
+    from finetune.lora import LoraTuning
+
+    return LoraTuning(rank=8, alpha=16, rate=rate, seed=seed)
+
+
 @dataclass(frozen=True)
 class Round:
     """What came of a round: its mean loss, and of the sentences that the model wrote after it how many came to an end,

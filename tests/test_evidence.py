@@ -2,10 +2,14 @@
 
 from dataclasses import replace
 
+import polars as pl
 import pytest
 
 from agent.evidence import Cited, Evidence, SharedAttribute, Taste
 from agent.evidence_finder import EvidenceFinder
+from agent.protected import is_protected
+from agent.verifier import problems
+from retrieval.data.catalog import Catalog
 
 
 @pytest.fixture
@@ -31,6 +35,37 @@ def test_what_the_person_likes_no_more_than_chance_is_no_reason(finder):
     """Every second item of each topic is a drama; who likes one drama of four likes them less than chance would."""
     evidence = finder.find("space-1", liked("cooking-0", "cooking-1", "cooking-2", "cooking-4"))
     assert "drama" not in {attribute.value for attribute in evidence.attributes}
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "protected"),
+    [
+        ("tags", "Christian fiction", True),
+        ("genres", "LGBTQ", True),
+        ("tags", "Living with disability", True),
+        ("religion", "none", True),
+        ("Gender", "anybody", True),
+        ("genres", "Racing", False),
+        ("genres", "Sci-Fi", False),
+        ("tags", "Transport", False),
+        ("level_1", "Sikhara Engine", False),
+    ],
+)
+def test_protected_traits_are_known_by_field_and_by_value(field, value, protected):
+    assert is_protected(field, value) == protected
+
+
+def test_a_protected_trait_is_no_reason(planted, planted_index):
+    """All that the items share is renamed to a faith; they are cited for something else, or not at all."""
+    genres = pl.col("topics").list.eval(pl.element().replace("space", "Islamic art"))
+    catalog = Catalog(planted.catalog.frame.with_columns(genres))
+    taste = liked("space-1", "space-3", "cooking-0", "western-1")
+    assert any(a.value == "Islamic art" for a in catalog.attributes("space-5"))
+    evidence = EvidenceFinder(catalog, planted_index.vectors).find("space-5", taste)
+    assert all(not is_protected(a.field, a.value) for a in evidence.attributes)
+    forced = replace(evidence, shape="cited-common", attributes=(SharedAttribute("genres", "Islamic art", 1.0),))
+    text = f"You liked {evidence.cited[0].label}, and {evidence.label} has the genre Islamic art."
+    assert any("protected trait" in found for found in problems(text, forced, {"Islamic art"}))
 
 
 def test_the_items_of_a_list_fetch_the_history_once(planted, planted_index):

@@ -185,8 +185,7 @@ def writer(
     from agent.models import Models
     from agent.settings import WRITER
     from agent.unfinished import UNFINISHED, check_resumable
-    from agent.writer_tuning import Plan, WriterTuner
-    from finetune.lora import LoraTuning
+    from agent.writer_tuning import Plan, WriterTuner, lora_tuning
 
     opened = open_workspace(workspace)
     folder = opened.workspace.root / WRITER
@@ -195,8 +194,7 @@ def writer(
     models = Models(with_base(opened.settings, base), say)
     say(f"Tuning the language model {models.language_model_name} ({models.language_model_fingerprint})")
     with opened.workspace.writing(), Steps() as watch:
-        tuning = LoraTuning(rank=8, alpha=16, rate=rate, seed=seed)
-        tuner = WriterTuner(models, Plan(rounds), tuning, folder, watch)
+        tuner = WriterTuner(models, Plan(rounds), lora_tuning(rate, seed), folder, watch)
         version, found = tuner.run(shlex.join(["whyrec", *sys.argv[1:]]), resume=resume)
     print_rows([{"round": number, **asdict(one)} for number, one in enumerate(found, 1)], form)
     say(f"Kept as models/writer/{version}. Sentences: how many were written, came to an end, passed all checks, …")
