@@ -56,6 +56,7 @@ bench: setup ## the benchmarks behind the committed figures
 	$(BIN)/python -m benchmarks.scale
 	$(BIN)/python -m benchmarks.profile_choice
 	$(BIN)/python -m benchmarks.known_item
+	$(BIN)/python -m benchmarks.writing
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[onnx]'
 	$(BIN)/python -m benchmarks.encoder_backends
 	$(if $(GAMES),$(BIN)/python -m benchmarks.full_ranking --games $(GAMES))
@@ -63,8 +64,11 @@ bench: setup ## the benchmarks behind the committed figures
 
 bench-quality: setup ## the committed reports of quality (GAMES=folder adds Amazon Games); takes about an hour
 	$(BIN)/python -m benchmarks.quality $(if $(GAMES),--games $(GAMES))
+	$(BIN)/python -m benchmarks.explanations
+	$(if $(GAMES),$(BIN)/python -m benchmarks.explanations --data amazon-games --games $(GAMES))
 
-pretrained: setup ## tune the packaged ranker anew (GAMES=folder of Amazon Games); takes about an hour
+pretrained: setup ## tune the packaged ranker and writer anew (GAMES=folder of Amazon Games); takes about an hour
+	$(BIN)/python -m benchmarks.pretrained_writer
 	$(BIN)/python -m benchmarks.pretrained --games $(GAMES)
 
 clean: ## remove the virtual environment and the demo workspace
