@@ -11,7 +11,7 @@ from agent.explanation import Explainer, shape_of, slots_of
 from agent.models import Models
 from agent.settings import LanguageModelSettings, Settings
 from agent.verifier import problems
-from prompts import fill, wordings
+from prompts import fill, free, wordings
 from retrieval.data.catalog import Catalog
 from retrieval.errors import ModelError
 
