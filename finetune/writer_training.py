@@ -34,8 +34,7 @@ class WriterTrainer(AdapterTrainer[Sentences]):
         self._head: torch.Tensor = language_model.model.get_output_embeddings().weight.detach()
 
     def _packed(self, example: Sentences) -> Packed:
-        wording = self._writer.wording(example.shape)
-        return pack(self._writer.prefix(example.shape), [wording.tokens(text) for text in example.texts])
+        return pack(self._writer.prefix(example.shape), [self._writer.tokens(text) for text in example.texts])
 
     def _loss(self, states: torch.Tensor, packed: Packed, example: Sentences) -> torch.Tensor:  # noqa: ARG002
         times = Counter(place for path in packed.paths for place in path)

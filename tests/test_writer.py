@@ -2,37 +2,35 @@
 
 import math
 
+import llguidance.numpy
 import pytest
 import torch
 from tiny_language_model import tiny_language_model
 
-from finetune.wording import Place, Wording, split
+from finetune.constrained import ConstrainedWriter
+from finetune.wording import grammar, split
 from finetune.writer import LMWriter, WritingRequest
 from prompts import fill, free, patterns, shapes, wordings
 
-STOP = 0
+
+@pytest.fixture(scope="module")
+def lm(tmp_path_factory):
+    return tiny_language_model(tmp_path_factory.mktemp("written"))
+
+
 KNOWN = [
     "You [DID] [CITED], and [ITEM] has [COMMON].",
     "You [DID] [CITED], so [ITEM] has [COMMON], too.",
     "Like [CITED], which you [DID], [ITEM] has [COMMON].",
 ]
-
-
-def letters(text: str) -> list[int]:
-    return [ord(letter) for letter in text]
-
-
-def texts(wording: Wording) -> set[str]:
-    """All that may be written."""
-    found, open_ends = set(), [frozenset({Place()})]
-    while open_ends:
-        places = open_ends.pop()
-        for token in wording.allowed(places):
-            if token == STOP:
-                found |= {"".join(place.pieces).lstrip() for place in places if not place.begun}
-            else:
-                open_ends.append(wording.advance(places, token))
-    return found
+ANEW = ["You [DID] [CITED], and [ITEM] has [COMMON], too.", "You [DID] [CITED], so [ITEM] has [COMMON]."]
+NEVER = [
+    "You [DID] [CITED], and [ITEM] has.",
+    "You [DID] [CITED], which you [DID], [ITEM] has [COMMON].",
+    "Like [CITED], which you [DID], [ITEM] has [COMMON], too.",
+    "You [DID] [CITED], and [ITEM] has [COMMON]. You [DID] [CITED].",
+    "You [DID] Titanic, and [ITEM] has [COMMON].",
+]
 
 
 def test_pieces_are_the_sentence():
@@ -41,32 +39,31 @@ def test_pieces_are_the_sentence():
             assert "".join(split(sentence)) == " " + sentence
 
 
-def test_known_sentences_alone_may_be_written():
-    assert texts(Wording(KNOWN, letters, STOP, free=False)) == set(KNOWN)
+@pytest.mark.parametrize("is_free", [False, True])
+def test_what_may_be_written(lm, is_free):
+    matcher = ConstrainedWriter(lm).matcher(grammar(KNOWN, free=is_free))
+
+    def fits(text):
+        trial, tokens = matcher.deep_copy(), lm.text_ids(f" {text}")
+        return trial.try_consume_tokens(tokens) == len(tokens) and trial.is_accepting()
+
+    assert all(fits(text) for text in KNOWN)
+    assert [fits(text) for text in ANEW] == [is_free] * len(ANEW)
+    assert not any(fits(text) for text in NEVER)
 
 
-def test_free_sentences_are_put_together_anew_within_what_begins_alike():
-    assert texts(Wording(KNOWN, letters, STOP, free=True)) - set(KNOWN) == {
-        "You [DID] [CITED], and [ITEM] has [COMMON], too.",
-        "You [DID] [CITED], so [ITEM] has [COMMON].",
-    }
+@pytest.mark.parametrize("shape", [shape for shape in shapes() if free(shape)])
+def test_a_text_never_ends_without_a_slot_that_all_have(lm, shape):
+    needed = set.intersection(*({p for p in split(text) if "[" in p} for text in wordings(shape)))
+    requests = [WritingRequest(shape, str(number)) for number in range(40)]
+    found = [draft.text for drafts in LMWriter(lm).write(requests, 1) for draft in drafts]
+    assert set(found) - set(wordings(shape))  # an untuned model writes what is not known
+    assert all(needed <= set(split(text)) for text in found)
 
 
-def test_a_slot_that_all_have_is_never_left_out_or_doubled():
-    looped = ["A [ITEM] or a [ITEM] and [CITED] end.", "A [ITEM] and [CITED] or a [CITED] end."]
-    for text in texts(Wording(looped, letters, STOP, free=True)):
-        assert 1 <= text.count("[ITEM]") <= 2
-        assert 1 <= text.count("[CITED]") <= 2
-
-
-def test_pieces_that_begin_with_the_same_tokens_are_told_apart():
-    known = ["it is new.", "it is newer.", "it is new here."]
-    assert texts(Wording(known, letters, STOP, free=False)) == set(known)
-
-
-@pytest.fixture(scope="module")
-def lm(tmp_path_factory):
-    return tiny_language_model(tmp_path_factory.mktemp("written"))
+def test_a_grammar_that_is_none_is_refused(lm):
+    with pytest.raises(ValueError, match="Expected value"):
+        ConstrainedWriter(lm).matcher("begin: 1")
 
 
 def drafts_of(lm, shape, count=6, samples=4):
@@ -76,22 +73,29 @@ def drafts_of(lm, shape, count=6, samples=4):
 
 def test_the_writer_gives_the_models_own_probabilities(lm):
     """Against probabilities worked out token by token, without cache and batch."""
-    writer = LMWriter(lm)
-    wording, prefix = writer.wording("popular"), writer.prefix("popular")
-    found = [draft for drafts in drafts_of(lm, "popular") for draft in drafts]
-    assert len({draft.text for draft in found}) > 2
-    for draft in found[:5]:
-        assert draft.text in wordings("popular")
-        places, ids, total = frozenset({Place()}), list(prefix), 0.0
-        for token in wording.tokens(draft.text):
-            allowed = sorted(wording.allowed(places))
+    prefix, stop = LMWriter(lm).prefix("popular"), lm.tokenizer.eos_token_id
+    writer = ConstrainedWriter(lm)
+    matcher = writer.matcher(grammar(wordings("popular"), free=False))
+    likeliest = writer.write(prefix, matcher, [None, None], 200)
+    assert likeliest[0] == likeliest[1]
+    found = {one.text: one for one in [*likeliest, *writer.write(prefix, matcher, [(1, n) for n in range(30)], 200)]}
+    assert len(found) > 2
+    alike = 0
+    for text, one in found.items():
+        assert one.ended
+        assert text in wordings("popular")
+        ids, total, trial = list(prefix), 0.0, matcher.deep_copy()
+        for token in [*lm.text_ids(f" {text}"), stop]:
+            mask = llguidance.numpy.allocate_token_bitmask(1, lm.model.config.vocab_size)
+            llguidance.numpy.fill_next_token_bitmask(trial, mask)
+            allowed = [t for t in range(lm.model.config.vocab_size) if mask[0, t // 32] >> (t % 32) & 1]
             with torch.inference_mode():
                 logits = lm.model(torch.tensor([ids])).logits[0, -1]
             total += float(logits[allowed].float().log_softmax(0)[allowed.index(token)])
             ids.append(token)
-            if token != wording.stop:
-                places = wording.advance(places, token)
-        assert draft.log_probability == pytest.approx(total, abs=1e-3)
+            trial.consume_token(token)
+        alike += one.log_probability == pytest.approx(total, abs=1e-3)
+    assert alike >= len(found) // 2  # some texts were written in other tokens than the tokenizer would choose
 
 
 def test_what_is_written_depends_on_the_request_alone(lm):

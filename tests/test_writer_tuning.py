@@ -74,7 +74,7 @@ def test_the_loss_is_that_of_sentences_one_by_one(folders):
         one = Sentences("new", (text,))
         tuning = replace(QUICK, noise=0.0)
         loss = WriterTrainer(fresh.language_model, lambda _, one=one: one, 1, tuning).run(1)
-        tokens = len(LMWriter(fresh.language_model).wording("new").tokens(text))
+        tokens = len(LMWriter(fresh.language_model).tokens(text))
         single.append((loss * tokens, tokens))
     assert together == pytest.approx(sum(loss for loss, _ in single) / sum(count for _, count in single), rel=1e-4)
 
