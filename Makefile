@@ -67,8 +67,9 @@ bench-quality: setup ## the committed reports of quality (GAMES=folder adds Amaz
 	$(BIN)/python -m benchmarks.explanations
 	$(if $(GAMES),$(BIN)/python -m benchmarks.explanations --data amazon-games --games $(GAMES))
 
-pretrained: setup ## tune the packaged ranker and writer anew (GAMES=folder of Amazon Games); takes about an hour
-	$(BIN)/python -m benchmarks.pretrained_writer
+pretrained: setup ## tune the packaged adapters anew (GAMES=folder of Amazon Games); takes about an hour
+	$(BIN)/python -m benchmarks.pretrained_adapters writer
+	$(BIN)/python -m benchmarks.pretrained_adapters intent
 	$(BIN)/python -m benchmarks.pretrained --games $(GAMES)
 
 clean: ## remove the virtual environment and the demo workspace

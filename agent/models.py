@@ -5,17 +5,19 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agent.settings import PACKAGED_RANKER, PACKAGED_WRITER, FeatureSettings, Settings
+from agent.settings import PACKAGED_ADAPTERS, PACKAGED_RANKER, FeatureSettings, Settings
+from agent.tuned_adapter import Kind, TunedAdapter, current_tuned, without
 from agent.tuned_ranker import TunedRanker, current_ranker
-from agent.tuned_writer import TunedWriter, current_writer
 from retrieval.artefacts import file_fingerprint
 from retrieval.errors import ModelError
 from retrieval.model_source import locate_model
 from retrieval.text.cache import CachedEncoder
 from retrieval.text.features import JoinedEncoder
-from retrieval.text.tuned import TunedEncoder, current_tuned
+from retrieval.text.tuned import TunedEncoder
+from retrieval.text.tuned import current_tuned as current_encoder
 
 if TYPE_CHECKING:
+    from finetune.intent import LMIntentReader
     from finetune.language_model import LanguageModel
     from finetune.ranker import LMRanker
     from finetune.writer import LMWriter
@@ -91,7 +93,7 @@ class Models:
         Raises:
             ModelError: it is missing, damaged, or belongs to another encoder.
         """
-        return current_tuned(Path(self.settings.encoder.tuned).expanduser(), self.sentence_fingerprint)
+        return current_encoder(Path(self.settings.encoder.tuned).expanduser(), self.sentence_fingerprint)
 
     @cached_property
     def sentence_fingerprint(self) -> str:
@@ -253,7 +255,7 @@ class Models:
         unfit = packaged and self._why_unfit("ranker", packaged)
         return f"{unfit or 'there is no tuned ranker'}, and an untuned one orders worse"
 
-    def _why_unfit(self, kind: str, packaged: TunedRanker | TunedWriter) -> str:
+    def _why_unfit(self, kind: str, packaged: TunedRanker | TunedAdapter) -> str:
         """Why the language model is not the one that a packaged adapter needs; empty where it is."""
         if packaged.base != self.language_model_name:  # which may have to be downloaded first
             return f"the packaged {kind} is for {packaged.base}"
@@ -263,7 +265,7 @@ class Models:
             return str(error)
         return "" if fits else f"the packaged {kind} is for another {packaged.base}"
 
-    def _check_base(self, kind: str, tuned: TunedRanker | TunedWriter, without: str) -> None:
+    def _check_base(self, kind: str, tuned: TunedRanker | TunedAdapter, without: str) -> None:
         """Make sure that an adapter belongs to the language model."""
         if tuned.base_fingerprint != self.language_model_fingerprint:
             raise ModelError(
@@ -280,15 +282,9 @@ class Models:
         Raises:
             ModelError: the language model or the adapter cannot be loaded, or they do not belong together.
         """
-        from finetune.adapters import load_adapter
         from finetune.writer import EXPLAIN, LMWriter
 
-        tuned = self.tuned_writer
-        if tuned is None:
-            return self.untuned_writer
-        self._check_base("writer", tuned, "WHYREC_LANGUAGE_MODEL__WRITER=off")
-        load_adapter(self.language_model, EXPLAIN, tuned.folder)
-        return LMWriter(self.language_model, EXPLAIN)
+        return LMWriter(self.language_model, self._loaded("writer", EXPLAIN))
 
     @cached_property
     def untuned_writer(self) -> "LMWriter":
@@ -302,16 +298,37 @@ class Models:
         return LMWriter(self.language_model)
 
     @cached_property
-    def tuned_writer(self) -> TunedWriter | None:
-        """The tuned writer that the settings name; None where there is none, or the packaged one does not fit.
+    def intent_reader(self) -> "LMIntentReader":
+        """The language model as a reader of intents: the tuned one where there is one.
+
+        Raises:
+            ModelError: the language model or the adapter cannot be loaded, or they do not belong together.
+        """
+        from finetune.intent import INTENT, LMIntentReader
+
+        return LMIntentReader(self.language_model, self._loaded("intent", INTENT))
+
+    def _loaded(self, kind: Kind, name: str) -> str | None:
+        """The name of the tuned adapter in the language model; None where there is none."""
+        from finetune.adapters import load_adapter
+
+        tuned = self.tuned_adapter(kind)
+        if tuned is None:
+            return None
+        self._check_base(kind, tuned, without(kind))
+        load_adapter(self.language_model, name, tuned.folder)
+        return name
+
+    def tuned_adapter(self, kind: Kind) -> TunedAdapter | None:
+        """The tuned one that the settings name; None where there is none, or the packaged one does not fit.
 
         Raises:
             ModelError: it is damaged.
         """
-        named = self.settings.language_model.writer
-        found = None if named in (OFF, "auto") else current_writer(Path(named).expanduser())
-        packaged = found is not None and found.folder == PACKAGED_WRITER
-        return None if found is None or (packaged and self._why_unfit("writer", found)) else found
+        named = getattr(self.settings.language_model, kind)
+        found = None if named in (OFF, "auto") else current_tuned(kind, Path(named).expanduser())
+        packaged = found is not None and found.folder == PACKAGED_ADAPTERS[kind]
+        return None if found is None or (packaged and self._why_unfit(kind, found)) else found
 
     @cached_property
     def _encoder_folder(self) -> Path:

@@ -274,7 +274,7 @@ class Recommender:
         return passed
 
     def _of_the_writer(self, request: Request) -> list[str]:
-        untuned = request.writer == "lm" and self._models.tuned_writer is None
+        untuned = request.writer == "lm" and self._models.tuned_adapter("writer") is None
         return ["the language model writes untuned; tune it with: whyrec finetune writer"] if untuned else []
 
     def _explained(self, item_ids: list[str], taste: Taste, request: Request) -> list[Explanation | None]:

@@ -17,9 +17,11 @@ from retrieval.versions import CURRENT
 _ADDRESS = re.compile(r"https?://[\w.-]+:\d{1,5}")
 
 _MODELS = Path("models")  # in a workspace
-TUNED, RANKER, WRITER = _MODELS / "encoder", _MODELS / "ranker", _MODELS / "writer"
+TUNED, RANKER = _MODELS / "encoder", _MODELS / "ranker"
+ADAPTERS = {kind: _MODELS / kind for kind in ("writer", "intent")}
 _PRETRAINED = Path(finetune.__file__).parent / "pretrained"  # `make pretrained` writes it
-PACKAGED_RANKER, PACKAGED_WRITER = _PRETRAINED / "ranker", _PRETRAINED / "writer"
+PACKAGED_RANKER = _PRETRAINED / "ranker"
+PACKAGED_ADAPTERS = {kind: _PRETRAINED / kind for kind in ADAPTERS}
 
 
 class _Section(BaseModel):
@@ -112,6 +114,11 @@ class LanguageModelSettings(_Section):
         description="auto: what whyrec finetune writer made, else the packaged one, which words explanations; off: the "
         "model as it came; or a folder with writers",
     )
+    intent: str = Field(
+        "auto",
+        description="auto: what whyrec finetune intent made, else the packaged one, which reads what is said in chat; "
+        "off: rules read it; or a folder with such adapters",
+    )
 
 
 class RankingSettings(_Section):
@@ -185,14 +192,15 @@ def load_settings(file: Path | None) -> Settings:
         raise WorkspaceError(f"setting {name}, from {source}: {first['msg']}") from error
     if file is None:
         return settings
-    encoder, ranking, written = settings.encoder, settings.ranking, settings.language_model
+    encoder, ranking, lm = settings.encoder, settings.ranking, settings.language_model
     if encoder.tuned == "on":
         encoder = encoder.model_copy(update={"tuned": str(file.parent / TUNED)})
     if ranking.ranker == "auto":
         ranking = ranking.model_copy(update={"ranker": _own_or(file.parent / RANKER, PACKAGED_RANKER)})
-    if written.writer == "auto":
-        written = written.model_copy(update={"writer": _own_or(file.parent / WRITER, PACKAGED_WRITER)})
-    return settings.model_copy(update={"encoder": encoder, "ranking": ranking, "language_model": written})
+    for kind, own in ADAPTERS.items():
+        if getattr(lm, kind) == "auto":
+            lm = lm.model_copy(update={kind: _own_or(file.parent / own, PACKAGED_ADAPTERS[kind])})
+    return settings.model_copy(update={"encoder": encoder, "ranking": ranking, "language_model": lm})
 
 
 def _own_or(own: Path, packaged: Path) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from agent.settings import PACKAGED_RANKER, PACKAGED_WRITER
+from agent.settings import PACKAGED_ADAPTERS, PACKAGED_RANKER
 from agent.stored_student import MEASURED
 from agent.tuned_ranker import PACKAGED
 from retrieval.artefacts import write_text
@@ -15,7 +15,7 @@ from retrieval.data.workspace import Workspace
 from retrieval.errors import InputError, ModelError, first_line
 from retrieval.versions import CURRENT, current_version, version_names
 
-KINDS = ("fusion", "encoder", "ranker", "writer", "student", MEASURED.name)
+KINDS = ("fusion", "encoder", "ranker", "writer", "intent", "student", MEASURED.name)
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def stored_models(workspace: Workspace) -> list[Stored]:
 def _stored(models: Path) -> Iterator[Stored]:
     for kind in KINDS:
         live = None if kind == MEASURED.name else current_version(models / kind)
-        packaged = {"ranker": PACKAGED_RANKER, "writer": PACKAGED_WRITER}.get(kind)
+        packaged = {"ranker": PACKAGED_RANKER, **PACKAGED_ADAPTERS}.get(kind)
         if packaged is not None and packaged.is_dir():
             yield _described(kind, PACKAGED, packaged, live=live is None)
         for version in version_names(models / kind):
@@ -85,6 +85,10 @@ def _writer(config: Mapping[str, Any]) -> str:
     return f"{last['accepted'] / last['written']:.0%} of what it writes passes all checks"
 
 
+def _intent(config: Mapping[str, Any]) -> str:
+    return f"{config['validation']['exact']:.0%} of intents read exactly on validation"
+
+
 def _student(config: Mapping[str, Any]) -> str:
     found, lists = config["validation"], config["lists"]
     say = (
@@ -98,6 +102,7 @@ _SAYS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "encoder": _encoder,
     "ranker": _ranker,
     "writer": _writer,
+    "intent": _intent,
     "student": _student,
     MEASURED.name: _student,
 }

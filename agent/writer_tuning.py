@@ -15,7 +15,7 @@ from agent.evaluation.watch import Watch
 from agent.evidence import Cited, Evidence, SharedAttribute
 from agent.explanation import slots_of
 from agent.models import Models
-from agent.tuned_writer import save_writer
+from agent.tuned_adapter import save_tuned
 from agent.unfinished import UNFINISHED, begin
 from agent.verifier import problems
 from prompts import fill, patterns, shapes, wordings
@@ -30,6 +30,18 @@ TOGETHER = 8  # sentences behind one prefix
 OWN_SHARE = 0.5  # of what a round after the first learns from
 STRANGE = 0.1  # of the grammar's sentences are less fluent than what is accepted
 NOUN = "film"
+_CARD = """# Tuned writer
+
+Made by `{command}`. An adapter (LoRA) of the language model `{base}`: beside it, the model words explanations, with
+slots where names, values and numbers go. It has learnt from sentences alone, and from no data. In each round the
+model's own sentences that pass all checks join what the next one learns from:
+
+| round | loss | written | come to an end | accepted | different | not in the grammar |
+|---|---|---|---|---|---|---|
+{rounds}
+
+`config.json` has the fingerprint of the model, the tuning and the versions.
+"""
 STAND_IN = Evidence("0", "Solar Drift", "cited", "liked", query="space")
 
 
@@ -63,6 +75,11 @@ class Round:
     accepted: int
     different: int
     new: int
+
+    def __str__(self) -> str:
+        """As in a card's table."""
+        counts = (self.written, self.ended, self.accepted, self.different, self.new)
+        return f"| {self.loss:.3f} | {' | '.join(map(str, counts))} |"
 
 
 class WriterTuner:
@@ -208,9 +225,10 @@ class WriterTuner:
             "rounds": [asdict(one) for one in self._rounds],
             "versions": versions(),
         }
-        return save_writer(
-            self._folder, lambda folder: save_adapter(models.language_model, EXPLAIN, folder, base), made
-        )
+        rounds = "\n".join(f"| {number} {one}" for number, one in enumerate(self._rounds, 1))
+        card = _CARD.format(command=command, base=base, rounds=rounds)
+        lm = models.language_model
+        return save_tuned("writer", self._folder, lambda folder: save_adapter(lm, EXPLAIN, folder, base), made, card)
 
 
 def stand_in(shape: str) -> Evidence:

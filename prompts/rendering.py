@@ -86,6 +86,12 @@ def shapes() -> tuple[str, ...]:
 
 
 @cache
+def phrasings() -> dict[str, dict[str, list[Any]]]:
+    """How people say what they want (``intent-utterances-v1.toml``), by slot: what is tuned on, what is held out."""
+    return tomllib.loads((_TEMPLATES / "intent-utterances-v1.toml").read_text(encoding="utf-8"))
+
+
+@cache
 def vocabulary() -> frozenset[str]:
     """All words of the English sentences themselves, in small letters, slots left out."""
     text = " ".join(sentence for shape in shapes() for sentence in wordings(shape))

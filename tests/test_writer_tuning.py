@@ -12,11 +12,11 @@ from tiny_language_model import save_tiny_language_model
 
 from agent import models as models_module
 from agent import settings as settings_module
-from agent import stored, tuned_writer
+from agent import stored, tuned_adapter
 from agent.explanation import slots_of
 from agent.models import Models
 from agent.settings import LanguageModelSettings
-from agent.tuned_writer import current_writer
+from agent.tuned_adapter import current_tuned
 from agent.verifier import problems
 from agent.writer_tuning import NOUN, Plan, WriterTuner, stand_in
 from finetune.lora import LoraTuning
@@ -86,7 +86,7 @@ def test_what_came_of_the_rounds_is_counted(tuned):
         assert one.written == len(shapes()) * PLAN.written >= one.ended >= one.accepted >= one.different > 0
         assert one.new >= 0
         assert one.loss > 0
-    assert current_writer(folder).version == version
+    assert current_tuned("writer", folder).version == version
     config = json.loads((folder / version / "config.json").read_text())
     assert [one["accepted"] for one in config["rounds"]] == [one.accepted for one in rounds]
     assert not (folder / ".unfinished").exists()
@@ -156,8 +156,8 @@ def test_the_tuned_writer_is_listed_and_serves(tuned, root, folders, tmp_path):
 
 def test_a_packaged_writer_serves_the_language_model_it_is_for(tuned, root, folders, tmp_path, monkeypatch):
     folder = shutil.copytree(tuned[0] / tuned[1], tmp_path / "packaged")
-    for module in (settings_module, tuned_writer, models_module, stored):
-        monkeypatch.setattr(module, "PACKAGED_WRITER", folder)
+    for module in (settings_module, tuned_adapter, models_module, stored):
+        monkeypatch.setitem(module.PACKAGED_ADAPTERS, "writer", folder)
     words = ("explain", "user-01", "id:space-01", "-w", root)
     served = whyrec(*words, **environment(folders))
     assert served.exit_code == 0, served.output
@@ -170,7 +170,7 @@ def test_a_packaged_writer_serves_the_language_model_it_is_for(tuned, root, fold
 def test_a_damaged_writer_is_named(tmp_path, damage):
     (tmp_path / "config.json").write_text(damage)
     with pytest.raises(ModelError, match="WHYREC_LANGUAGE_MODEL__WRITER=off"):
-        current_writer(tmp_path)
+        current_tuned("writer", tmp_path)
 
 
 def test_the_command_keeps_a_writer(root, folders, monkeypatch):
@@ -178,7 +178,7 @@ def test_the_command_keeps_a_writer(root, folders, monkeypatch):
     result = whyrec("finetune", "writer", "--rounds", "1", "-f", "json", "-w", root, **environment(folders))
     assert result.exit_code == 0, result.output
     assert [row["round"] for row in json.loads(result.stdout)] == [1]
-    assert current_writer(root / "models" / "writer").base == str(folders[1])
+    assert current_tuned("writer", root / "models" / "writer").base == str(folders[1])
     nothing = whyrec("finetune", "writer", "--resume", "-w", root, **environment(folders))
     assert nothing.exit_code == 1
     assert "no interrupted tuning" in said_by(nothing)

@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 from agent.cli import (
     INTERRUPTED,
     add_items,
+    chat,
     distill,
     doctor,
     evaluate,
@@ -96,6 +97,7 @@ app.command(name="add-items")(add_items.add_items)
 app.command()(recommend.recommend)
 app.command()(explain.explain)
 app.command()(similar.similar)
+app.command()(chat.chat)
 app.command()(tune.tune)
 app.add_typer(finetune.app, name="finetune")
 app.command()(label.label)

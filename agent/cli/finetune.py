@@ -183,12 +183,12 @@ def writer(
     from dataclasses import asdict
 
     from agent.models import Models
-    from agent.settings import WRITER
+    from agent.settings import ADAPTERS
     from agent.unfinished import UNFINISHED, check_resumable
     from agent.writer_tuning import Plan, WriterTuner, lora_tuning
 
     opened = open_workspace(workspace)
-    folder = opened.workspace.root / WRITER
+    folder = opened.workspace.root / ADAPTERS["writer"]
     if resume:
         check_resumable(folder / UNFINISHED)
     models = Models(with_base(opened.settings, base), say)

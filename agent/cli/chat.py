@@ -1,0 +1,183 @@
+"""`whyrec chat`."""
+
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from agent.cli.console import Format, complain, messages, note, print_rows, say
+from agent.cli.options import DEFAULT_WORKSPACE, CountOption, Opened, WorkspaceOption, open_workspace
+from agent.cli.recommend import ModeChoice, as_row, as_tables
+from retrieval.errors import InputError, WhyrecError
+
+if TYPE_CHECKING:
+    from agent.conversation import Conversation, Reply
+
+HELP = """Say what you want in your own words: "something like Alien, but no horror, from the 90s".
+/like N, /dislike N   react to an item of the list       /why N     why it is there
+/drop N               take back what was understood      /undo      go back one turn
+/profile              what was understood so far         /reset     forget all of it
+/help                 this                               /quit      or Ctrl-D"""
+
+
+class ReaderChoice(StrEnum):
+    """Who reads what is said."""
+
+    lm = "lm"
+    rules = "rules"
+
+
+def chat(
+    user: Annotated[str | None, typer.Argument(help="Whose history counts; nobody's.", show_default=False)] = None,
+    k: CountOption = 10,
+    mode: Annotated[ModeChoice, typer.Option(help="As of whyrec recommend.")] = ModeChoice.auto,
+    reader: Annotated[
+        ReaderChoice, typer.Option(help="Who reads what you say: the language model, or rules alone.")
+    ] = ReaderChoice.lm,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say how long reading and answering took.")] = False,
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+) -> None:
+    """Talk: say what you want, react to what is listed, ask why; wishes add up until they are dropped.
+
+    Each answer shows what was understood. Without a terminal, lines are read from standard input.
+
+    Example:  whyrec chat 7
+    """
+    if mode is ModeChoice.fast:
+        raise typer.BadParameter("a chat needs more than the student: --mode auto, full or retrieval")
+    opened = open_workspace(workspace)
+    loading = _Loading(lambda: _conversation(opened, user, k, mode, reader))
+    screen = _Screen()
+    for line in _lines():
+        if line in ("/quit", "/exit"):
+            break
+        try:
+            _answer(loading(), line, screen, verbose=verbose)
+        except WhyrecError as error:
+            complain(str(error))
+
+
+class _Loading:
+    """Loads in the background, so that the prompt is there at once; calling it waits."""
+
+    def __init__(self, load: "Callable[[], Conversation]"):
+        self._found: Conversation | None = None
+        self._error: BaseException | None = None
+        self._load = load
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            self._found = self._load()
+        except BaseException as error:  # noqa: BLE001 - it is raised where the result is asked for
+            self._error = error
+
+    def __call__(self) -> "Conversation":
+        self._thread.join()
+        if self._error is not None:
+            raise self._error
+        if self._found is None:
+            raise RuntimeError("loading ended without a result")
+        return self._found
+
+
+def _conversation(opened: Opened, user: str | None, k: int, mode: ModeChoice, reader: ReaderChoice) -> "Conversation":
+    from agent.conversation import Conversation
+    from agent.models import Models
+    from agent.reading import intent_reader
+    from agent.recommender import Recommender, serving
+
+    models = Models(opened.settings, say)
+    live = serving(opened.workspace, opened.settings) if mode is not ModeChoice.retrieval else None
+    recommender = Recommender(opened.workspace, opened.settings, models, live)
+    read = intent_reader(models, recommender.catalog, rules=reader is ReaderChoice.rules, note=note)
+    return Conversation(recommender, read, user, mode.value, k=k)
+
+
+def _lines() -> Iterator[str]:
+    """What is typed, or what stands on standard input; without blanks around, empty lines left out."""
+    if sys.stdin.isatty() and sys.stdout.isatty():
+        from prompt_toolkit import PromptSession
+
+        session: PromptSession[str] = PromptSession()
+        messages.print(Text("What would you like? /help lists what else can be said.", style="dim"))
+        while True:
+            try:
+                line = session.prompt("> ").strip()
+            except EOFError:
+                return
+            if line:
+                yield line
+    for line in sys.stdin:
+        if line.strip():
+            yield line.strip()
+
+
+def _answer(conversation: "Conversation", line: str, screen: "_Screen", *, verbose: bool) -> None:
+    start = time.perf_counter()
+    if line == "/help":
+        screen.console.print(HELP)
+        return
+    if line == "/reset":
+        conversation.reset()
+        say("All that was said is forgotten")
+        return
+    if line == "/profile":
+        screen.show_wishes(conversation.wishes)
+        return
+    screen.show(_reply(conversation, line))
+    if verbose:
+        say(f"{time.perf_counter() - start:.2f} s")
+
+
+def _reply(conversation: "Conversation", line: str) -> "Reply":
+    if not line.startswith("/"):
+        return conversation.say(line)
+    word, _, rest = line[1:].partition(" ")
+    if word == "undo":
+        return conversation.undo()
+    numbered: dict[str, Callable[[int], Any]] = {
+        "like": lambda number: conversation.react(number, "like"),
+        "dislike": lambda number: conversation.react(number, "dislike"),
+        "why": conversation.why,
+        "drop": conversation.drop,
+    }
+    if word not in numbered:
+        raise InputError(f"there is no /{word}; /help lists what there is")
+    if not rest.strip().isdecimal():
+        raise InputError(f"/{word} needs a number, as in /{word} 1")
+    reply: Reply = numbered[word](int(rest))
+    return reply
+
+
+class _Screen:
+    """Shows replies; a note that has been read is not repeated."""
+
+    def __init__(self) -> None:
+        self.console = Console(highlight=False)
+        self._noted: set[str] = set()
+
+    def show(self, reply: "Reply") -> None:
+        """Questions and notes, what was understood, then the reason or the list."""
+        for doubt in reply.doubts:
+            note(f"which one do you mean? {doubt.message}")
+        for message in [one for one in reply.notes if one not in self._noted]:
+            note(message)
+            self._noted.add(message)
+        self.show_wishes(reply.wishes)
+        if reply.reason is not None and reply.reason.explanation is not None:
+            self.console.print(Text(reply.reason.explanation.text, style="bold"))
+        if reply.rows:
+            print_rows([as_row(row) for row in reply.rows], Format.table, *as_tables(reply.rows))
+
+    def show_wishes(self, wishes: "Sequence[Wish]") -> None:
+        """With their numbers, by which they can be dropped."""
+        understood = "; ".join(f"{number} {wish}" for number, wish in enumerate(wishes, start=1))
+        self.console.print(Text(f"[{understood}]" if understood else "[nothing yet]", style="dim"))

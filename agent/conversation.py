@@ -1,0 +1,223 @@
+"""A conversation: wishes add up over its turns, and each answer is to all of them."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal, TypeVar
+
+from agent.intent import Intent
+from agent.recommender import Recommender
+from agent.request import Answer, Mode, Recommended, Request
+from agent.wishes import Doubt, Wish, WishFinder, dropped
+from retrieval.errors import InputError
+
+POOL = 4  # times as many items as are listed are found where some are put before others
+NEAREST = 20  # items near to one that is named to be unlike, which are left out with it
+T = TypeVar("T")
+Reaction = Literal["like", "dislike"]
+
+
+@dataclass(frozen=True)
+class State:
+    """What holds at a turn: how many items are listed, the wishes, and the items that the person disliked."""
+
+    k: int
+    wishes: tuple[Wish, ...] = ()
+    disliked: tuple[str, ...] = ()
+
+
+@dataclass
+class Reply:
+    """What is said to the person: all wishes as understood, the list or the reason, questions back, and notes."""
+
+    wishes: tuple[Wish, ...] = ()
+    rows: list[Recommended] = field(default_factory=list)
+    reason: Recommended | None = None
+    doubts: list[Doubt] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+class Conversation:
+    """One person's, with one recommender; nothing of it is kept but by ``react``."""
+
+    def __init__(
+        self,
+        recommender: Recommender,
+        read: Callable[[str], Intent],
+        user: str | None = None,
+        mode: Mode = "auto",
+        react: Callable[[str, Reaction], None] = lambda _item_id, _reaction: None,
+        k: int = 10,
+    ):
+        """read: an utterance's intent. react: is told of reactions to items, to keep them. k: items of a list."""
+        self._recommender = recommender
+        self._read = read
+        self._user = user
+        self._mode: Mode = mode
+        self._react = react
+        self._finder = WishFinder(recommender.catalog, recommender.titles)
+        self._begun = State(k=k)
+        self._states = [self._begun]
+        self._listed: list[Recommended] = []
+
+    @property
+    def state(self) -> State:
+        """What holds now."""
+        return self._states[-1]
+
+    @property
+    def wishes(self) -> tuple[Wish, ...]:
+        """What was understood so far and still holds."""
+        return self.state.wishes
+
+    def say(self, text: str) -> Reply:
+        """Answer an utterance.
+
+        Raises:
+            WhyrecError: as `Recommender.recommend`; the conversation is as it was before.
+        """
+        intent = self._read(text)
+        if intent.ask is not None:
+            return self.why(intent.ask)
+        wishes, doubts = self._finder.find(intent)
+        gone = [wish for phrase in intent.drop for wish in dropped(self.state.wishes, phrase)]
+        reply = self._turn(self._with(self.state, wishes, gone, intent.count))
+        reply.doubts = doubts
+        unknown = [phrase for phrase in intent.drop if not dropped(self.state.wishes, phrase) and not gone]
+        reply.notes += [f"nothing that was said is like {phrase!r}; nothing was dropped" for phrase in unknown]
+        return reply
+
+    def drop(self, number: int) -> Reply:
+        """Answer without the wish of this number, from 1.
+
+        Raises:
+            InputError: there is none.
+        """
+        wish = _numbered(self.state.wishes, number, "wish")
+        return self._turn(self._with(self.state, [], [wish], None))
+
+    def react(self, number: int, reaction: Reaction) -> Reply:
+        """Take a reaction to an item of the last list, by its place, and answer anew.
+
+        Raises:
+            InputError: there is none of this place.
+        """
+        row = _numbered(self._listed, number, "item")
+        if reaction == "like":
+            state = self._with(self.state, [Wish("like", row.label, row.item_id, row.label)], [], None)
+        else:
+            state = replace(self.state, disliked=(*self.state.disliked, row.item_id))
+        reply = self._turn(state)
+        self._react(row.item_id, reaction)
+        return reply
+
+    def why(self, number: int) -> Reply:
+        """Explain an item of the last list, by its place.
+
+        Raises:
+            InputError: there is none of this place.
+        """
+        row = _numbered(self._listed, number, "item")
+        answer = self._recommender.explain(self._request(self.state), f"id:{row.item_id}")
+        return Reply(self.state.wishes, reason=answer.rows[0], notes=answer.notes)
+
+    def undo(self) -> Reply:
+        """Go back to before the last turn that changed anything.
+
+        Raises:
+            InputError: there is none.
+        """
+        if len(self._states) == 1:
+            raise InputError("there is nothing to undo")
+        self._states.pop()
+        state = self._states.pop()
+        if state.wishes or self._user:
+            return self._turn(state)
+        self._states.append(state)
+        self._listed = []
+        return Reply()
+
+    def reset(self) -> None:
+        """Forget all that was said."""
+        self._states = [self._begun]
+        self._listed = []
+
+    def _with(self, state: State, wishes: list[Wish], gone: list[Wish], k: int | None) -> State:
+        """A later wish about the same thing takes the place of an earlier one."""
+        kept = [wish for wish in state.wishes if wish not in gone and not any(_replaces(new, wish) for new in wishes)]
+        return replace(state, wishes=(*kept, *dict.fromkeys(wishes)), k=state.k if k is None else k)
+
+    def _turn(self, state: State) -> Reply:
+        answer = self._recommender.recommend(self._request(state, POOL if _ordered(state) else 1))
+        rows = self._shaped(answer, state)
+        self._states.append(state)
+        self._listed = rows
+        return Reply(state.wishes, rows, notes=answer.notes)
+
+    def _request(self, state: State, times: int = 1) -> Request:
+        wishes = state.wishes
+        words = [wish.said for wish in wishes if wish.kind in ("want", "more") and not wish.attribute]
+        conditions = [str(wish.bound) for wish in wishes if wish.bound]
+        for wish in wishes:
+            if wish.attribute and wish.kind in ("want", "avoid"):
+                name, value = wish.attribute.field, wish.attribute.value.replace('"', "")
+                conditions.append(f'{name} {"~" if wish.kind == "want" else "!~"} "{value}"')
+        likes = tuple(f"id:{wish.item_id}" for wish in wishes if wish.kind == "like")
+        return Request(
+            self._user,
+            likes,
+            " ".join(words),
+            state.k * times,
+            " and ".join(conditions),
+            mode=self._mode,
+            among=self._among(state),
+        )
+
+    def _among(self, state: State) -> frozenset[str] | None:
+        """Without what was disliked, what is named to be unlike and what is near to it, and what has unwanted words."""
+        catalog = self._recommender.catalog
+        never = set(state.disliked)
+        for wish in state.wishes:
+            if wish.kind == "unlike":
+                never |= {wish.item_id, *(row.item_id for row in self._recommender.similar(wish.item_id, NEAREST).rows)}
+            elif wish.kind == "avoid" and not wish.attribute:
+                words = set(wish.said.casefold().split())
+                never |= {item_id for item_id in catalog.ids if words <= catalog.words(item_id)}
+        return frozenset(catalog.ids) - never if never else None
+
+    def _shaped(self, answer: Answer, state: State) -> list[Recommended]:
+        """Those with more of what there should be more of first, within what was found."""
+
+        def hits(row: Recommended) -> int:
+            own = set(self._recommender.catalog.attributes(row.item_id))
+            said = self._recommender.catalog.words(row.item_id)
+            count = 0
+            for wish in state.wishes:
+                if wish.kind in ("more", "less"):
+                    has = wish.attribute in own if wish.attribute else set(wish.said.casefold().split()) <= said
+                    count += has if wish.kind == "more" else -has
+            return count
+
+        rows = sorted(answer.rows, key=lambda row: -hits(row))[: state.k]
+        return [replace(row, place=place) for place, row in enumerate(rows, start=1)]
+
+
+def _ordered(state: State) -> bool:
+    return any(wish.kind in ("more", "less") for wish in state.wishes)
+
+
+def _replaces(new: Wish, old: Wish) -> bool:
+    """Whether both are about the same item, fact, words or side of a number."""
+    if new.bound and old.bound:
+        sides = {new.bound.operator[0], old.bound.operator[0]}
+        return new.bound.field == old.bound.field and (len(sides) == 1 or "=" in sides)
+    if new.item_id or old.item_id:
+        return new.item_id == old.item_id
+    if new.attribute or old.attribute:
+        return new.attribute == old.attribute
+    return not new.bound and not old.bound and new.said.casefold() == old.said.casefold()
+
+
+def _numbered(every: Sequence[T], number: int, what: str) -> T:
+    if not 1 <= number <= len(every):
+        raise InputError(f"there is no {what} {number}; there are {len(every)}")
+    return every[number - 1]
