@@ -3,7 +3,7 @@
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,6 +18,7 @@ from retrieval.errors import InputError, WhyrecError
 
 if TYPE_CHECKING:
     from agent.conversation import Conversation, Reply
+    from agent.wishes import Wish
 
 HELP = """Say what you want in your own words: "something like Alien, but no horror, from the 90s".
 /like N, /dislike N   react to an item of the list       /why N     why it is there
