@@ -11,7 +11,7 @@ from agent.wishes import Doubt, Wish, WishFinder, dropped
 from retrieval.errors import InputError
 
 POOL = 4  # times as many items as are listed are found where some are put before others
-NEAREST = 20  # items near to one that is named to be unlike, which are left out with it
+NEAREST, SHARE = 20, 10  # items near to one to be unlike, left out with it; of a small catalog one in so many
 T = TypeVar("T")
 Reaction = Literal["like", "dislike"]
 
@@ -178,11 +178,15 @@ class Conversation:
         never = set(state.disliked)
         for wish in state.wishes:
             if wish.kind == "unlike":
-                never |= {wish.item_id, *(row.item_id for row in self._recommender.similar(wish.item_id, NEAREST).rows)}
+                never |= {wish.item_id, *(row.item_id for row in self._near(wish.item_id))}
             elif wish.kind == "avoid" and not wish.attribute:
                 words = set(wish.said.casefold().split())
                 never |= {item_id for item_id in catalog.ids if words <= catalog.words(item_id)}
         return frozenset(catalog.ids) - never if never else None
+
+    def _near(self, item_id: str) -> list[Recommended]:
+        count = min(NEAREST, len(self._recommender.catalog) // SHARE)
+        return self._recommender.similar(f"id:{item_id}", count).rows if count else []
 
     def _shaped(self, answer: Answer, state: State) -> list[Recommended]:
         """Those with more of what there should be more of first, within what was found."""

@@ -284,7 +284,7 @@ class Models:
         """
         from finetune.writer import EXPLAIN, LMWriter
 
-        return LMWriter(self.language_model, self._loaded("writer", EXPLAIN))
+        return LMWriter(self.language_model, self._with_adapter("writer", EXPLAIN))
 
     @cached_property
     def untuned_writer(self) -> "LMWriter":
@@ -306,9 +306,9 @@ class Models:
         """
         from finetune.intent import INTENT, LMIntentReader
 
-        return LMIntentReader(self.language_model, self._loaded("intent", INTENT))
+        return LMIntentReader(self.language_model, self._with_adapter("intent", INTENT))
 
-    def _loaded(self, kind: Kind, name: str) -> str | None:
+    def _with_adapter(self, kind: Kind, name: str) -> str | None:
         """The name of the tuned adapter in the language model; None where there is none."""
         from finetune.adapters import load_adapter
 

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from agent.intent import Comparison, Intent
+from agent.intent import LISTED, Comparison, Intent
 from prompts import phrasings
 from retrieval.data.catalog import Catalog
 
@@ -64,7 +64,7 @@ class UtteranceMaker:
     def _asked(self, rng: np.random.Generator) -> tuple[str, Intent]:
         place = int(rng.integers(1, len(ORDINALS) + 1))
         said = self._drawn(rng, "ask").replace("[P]", str(place)).replace("[O]", ORDINALS[place - 1])
-        return _upper(said), Intent(ask=place)
+        return _upper(said, Intent()), Intent(ask=place)
 
     def _wished(self, rng: np.random.Generator) -> tuple[str, Intent]:
         names, weights = list(WEIGHTS), np.array(list(WEIGHTS.values()))
@@ -78,9 +78,9 @@ class UtteranceMaker:
                 said = (self._drawn(rng, "openers") if opened else "") + text
             else:
                 joint = self._drawn(rng, "joints")
-                said += joint + (_upper(text) if joint.startswith((".", "?", "!")) else text)
+                said += joint + (_upper(text, found) if joint.startswith((".", "?", "!")) else text)
         closer = "" if said.endswith("?") else self._drawn(rng, "closers")
-        return _upper(said) + closer, found
+        return _upper(said, found) + closer, found
 
     def _said(self, rng: np.random.Generator, name: str, found: Intent) -> tuple[str, Intent]:
         """One part, and its meaning added to what was found."""
@@ -121,5 +121,7 @@ class UtteranceMaker:
         return every[rng.integers(len(every))]
 
 
-def _upper(text: str) -> str:
-    return text[:1].upper() + text[1:]
+def _upper(text: str, meant: Intent) -> str:
+    """With a capital, where no phrase stands at the beginning, which is meant as it is said."""
+    phrases = tuple(phrase for slot in LISTED for phrase in getattr(meant, slot))
+    return text if phrases and text.startswith(phrases) else text[:1].upper() + text[1:]
