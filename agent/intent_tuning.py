@@ -43,6 +43,13 @@ class Plan:
     validation: int = 100
 
 
+def lora_tuning(rate: float = 8e-4, seed: int = 0) -> "LoraTuning":
+    """How a reader is tuned."""
+    from finetune.lora import LoraTuning
+
+    return LoraTuning(rate=rate, lists=16, seed=seed)
+
+
 class IntentTuner:
     """The state is in ``.unfinished`` in ``folder`` after each 25 steps."""
 

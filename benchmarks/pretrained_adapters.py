@@ -11,15 +11,14 @@ import argparse
 import shutil
 from pathlib import Path
 
+from agent import intent_tuning
 from agent.cli.console import Steps, say
 from agent.cli.options import open_workspace
 from agent.intent_tuning import IntentTuner
-from agent.intent_tuning import Plan as IntentPlan
 from agent.models import Models
 from agent.settings import PACKAGED_ADAPTERS, load_settings
 from agent.writer_tuning import Plan, WriterTuner, lora_tuning
 from benchmarks.quality import workspace
-from finetune.lora import LoraTuning
 from retrieval.artefacts import atomic_folder
 
 
@@ -38,7 +37,7 @@ def main() -> None:
             tuner = WriterTuner(models, Plan(), lora_tuning(), folder, watch)
         else:
             catalog = open_workspace(workspace("movielens-small", asked.work, None, {})).workspace.catalog
-            tuner = IntentTuner(models, catalog, IntentPlan(), LoraTuning(rank=16, alpha=32, lists=16), folder, watch)
+            tuner = IntentTuner(models, catalog, intent_tuning.Plan(), intent_tuning.lora_tuning(), folder, watch)
         version, _ = tuner.run(command, resume=asked.resume)
     print((folder / version / "README.md").read_text(encoding="utf-8"))
     with atomic_folder(PACKAGED_ADAPTERS[asked.kind], replace=True) as work:

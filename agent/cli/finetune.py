@@ -199,3 +199,41 @@ def writer(
     print_rows([{"round": number, **asdict(one)} for number, one in enumerate(found, 1)], form)
     say(f"Kept as models/writer/{version}. Sentences: how many were written, came to an end, passed all checks, …")
     say_base(base, opened.settings)
+
+
+@app.command()
+def intent(
+    steps: Annotated[int, typer.Option(min=1, help="Of training, sixteen utterances each.")] = 200,
+    rate: Annotated[float, typer.Option(min=1e-6, max=1, help="The highest learning rate.")] = 8e-4,
+    base: BaseOption = None,
+    resume: ResumeOption = False,
+    seed: Annotated[int, typer.Option(min=0, help="For the utterances that are made.")] = 0,
+    form: FormatOption = Format.table,
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+) -> None:
+    """Tune the language model to read what people say in a chat, about the items of the workspace.
+
+    Learns an adapter (LoRA) beside the ranker's, from utterances put together of phrasings, titles and attributes, and
+    from nothing that anybody did. Takes a quarter of an hour on two cores; the state is on disk after each 25 steps.
+    Not needed for the packaged language model, whose reader comes with whyrec.
+
+    Example:  whyrec finetune intent --base gemma3-270m
+    """
+    from agent.intent_tuning import IntentTuner, Plan, lora_tuning
+    from agent.models import Models
+    from agent.settings import ADAPTERS
+    from agent.unfinished import UNFINISHED, check_resumable
+
+    opened = open_workspace(workspace)
+    folder = opened.workspace.root / ADAPTERS["intent"]
+    if resume:
+        check_resumable(folder / UNFINISHED)
+    models = Models(with_base(opened.settings, base), say)
+    say(f"Tuning the language model {models.language_model_name} ({models.language_model_fingerprint})")
+    with opened.workspace.writing(), Steps() as watch:
+        tuning = lora_tuning(rate, seed)
+        tuner = IntentTuner(models, opened.workspace.catalog, Plan(steps), tuning, folder, watch)
+        version, figures = tuner.run(shlex.join(["whyrec", *sys.argv[1:]]), resume=resume)
+    print_rows([{"figure": name, "value": round(value, 3)} for name, value in figures.items()], form)
+    say(f"Kept as models/intent/{version}. On utterances that it has not seen, of the same phrasings and other titles")
+    say_base(base, opened.settings)
