@@ -22,8 +22,9 @@ span: ({fields}) " " (">=" | "<=" | ">" | "<" | "=") " " number
 number: /-?[0-9]{{1,6}}(\\.[0-9]{{1,2}})?/
 count: "count: " /[1-9][0-9]?/ "\\n"
 ask: "ask: why " /[1-9][0-9]?/ "\\n"
-phrases: phrase ("; " phrase)* "\\n"
-phrase: %regex {said}
+phrases: PHRASE ("; " PHRASE)* "\\n"
+PHRASE: SAID & /[^ ](.*[^ ])?/
+SAID: %regex {said}
 """
 
 

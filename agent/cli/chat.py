@@ -106,12 +106,14 @@ def _lines() -> Iterator[str]:
     """What is typed, or what stands on standard input; without blanks around, empty lines left out."""
     if sys.stdin.isatty() and sys.stdout.isatty():
         from prompt_toolkit import PromptSession
+        from prompt_toolkit.patch_stdout import patch_stdout
 
         session: PromptSession[str] = PromptSession()
         messages.print(Text("What would you like? /help lists what else can be said.", style="dim"))
         while True:
             try:
-                line = session.prompt("> ").strip()
+                with patch_stdout(raw=True):  # what loading says stands above the prompt
+                    line = session.prompt("> ").strip()
             except EOFError:
                 return
             if line:
