@@ -173,7 +173,8 @@ def _reordered(found: Rankings, values: Callable[[int, list[str], Figures], Figu
     if strength == 0:
         return found
     ids, scores = found.ids.copy(), found.scores.copy()
-    for row, length in enumerate(found.lengths.tolist()):
+    for row in np.flatnonzero(found.lengths):
+        length = int(found.lengths[row])
         part = values(row, found.ids[row, :length].tolist(), _scaled(found.scores[row, :length])).astype(np.float32)
         order = np.argsort(-part, kind="stable")
         ids[row, :length], scores[row, :length] = found.ids[row, order], part[order]
@@ -182,5 +183,5 @@ def _reordered(found: Rankings, values: Callable[[int, list[str], Figures], Figu
 
 def _scaled(values: NDArray[Any]) -> Figures:
     """From 0, the lowest, to 1, the highest; all 0 where they do not differ."""
-    low, high = (float(end(values, initial=at)) for end, at in ((np.min, np.inf), (np.max, -np.inf)))
+    low, high = float(values.min()), float(values.max())
     return (values.astype(np.float64) - low) / (high - low) if high > low else np.zeros(len(values))

@@ -1,6 +1,5 @@
 """`whyrec recommend`."""
 
-import math
 from dataclasses import asdict
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -71,14 +70,8 @@ LanguageOption = Annotated[
 WriterOption = Annotated[WriterChoice, typer.Option("--writer", help="Who words the explanations.")]
 
 
-def _number(strength: float) -> float:
-    if math.isnan(strength):
-        raise typer.BadParameter("nan is not in the range 0<=x<=1")
-    return strength
-
-
 def _strength(name: str, weighs: str) -> Any:
-    return typer.Option(name, min=0, max=1, callback=_number, help=f"{weighs}: 0 not at all, 1 alone.", **_SHAPING)
+    return typer.Option(name, min=0, max=1, help=f"{weighs}: 0 not at all, 1 alone.", **_SHAPING)
 
 
 _SHAPING: dict[str, Any] = {"rich_help_panel": "Shaping the list"}
@@ -104,7 +97,6 @@ ExploreOption = Annotated[
         "--explore",
         min=0,
         max=1,
-        callback=_number,
         help="Draw scores at random, the more freely the fewer have had an item: 0 not at all, 1 by as much as the "
         "candidates' scores differ.",
         **_SHAPING,

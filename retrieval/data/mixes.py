@@ -9,8 +9,6 @@ from retrieval.data.catalog import Catalog
 from retrieval.errors import InputError
 from retrieval.ranking import Floats
 
-COMMON = 0.01  # of the items: what fewer have is a name rather than a kind
-
 
 def mixes(catalog: Catalog, field: str, ids: Sequence[str]) -> Floats:
     """(n, g) float32: each item's values of the field in equal shares, 0 throughout where it has none.
@@ -29,8 +27,7 @@ def mixes(catalog: Catalog, field: str, ids: Sequence[str]) -> Floats:
 def main_field(catalog: Catalog) -> str:
     """The text field that says most of what kind an item is: genres of films, neither their cast nor their language.
 
-    Each has ``Σ −p log p`` over the values that 1 % of the items and at least two have, p the share of items that have
-    it; the field with the most is it.
+    Of three items drawn at random two share a value that the third lacks; in this field that is so of most values.
 
     Raises:
         InputError: there is no such value.
@@ -63,6 +60,5 @@ def _told(catalog: Catalog, field: str) -> float:
     column = catalog.frame.select(pl.int_range(pl.len()).alias("row"), field)
     if column.schema[field] != pl.String:
         column = column.explode(field)
-    counts = column.unique().drop_nulls().group_by(field).len()["len"].to_numpy()
-    shares = counts[counts >= max(2, COMMON * len(catalog))] / len(catalog)
-    return float(-(shares * np.log(shares)).sum())
+    counts = column.unique().drop_nulls().group_by(field).len()["len"].to_numpy().astype(np.float64)
+    return float((counts * (counts - 1) * (len(catalog) - counts)).sum())
