@@ -49,13 +49,13 @@ class Shaping:
 
     @classmethod
     def parse(cls, text: str) -> "Shaping":
-        """Read ``diversity=0.3+novelty=0.1``; "" is none.
+        """Read ``diversity=0.3+novelty=0.1``.
 
         Raises:
             InputError: no such step, or a strength that is none.
         """
         strengths = {}
-        for part in text.split("+") if text else ():
+        for part in text.split("+"):
             name, _, value = part.partition("=")
             if name not in STEPS or name in strengths:
                 raise InputError(f"lists are not shaped by {part!r}; write {'=0.3, '.join(STEPS)}=0.3, joined by +")
@@ -173,8 +173,9 @@ def _reordered(found: Rankings, values: Callable[[int, list[str], Figures], Figu
     if strength == 0:
         return found
     ids, scores = found.ids.copy(), found.scores.copy()
-    for row in np.flatnonzero(found.lengths):
-        length = int(found.lengths[row])
+    for row, length in enumerate(found.lengths.tolist()):
+        if length == 0:
+            continue
         part = values(row, found.ids[row, :length].tolist(), _scaled(found.scores[row, :length])).astype(np.float32)
         order = np.argsort(-part, kind="stable")
         ids[row, :length], scores[row, :length] = found.ids[row, order], part[order]
