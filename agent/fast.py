@@ -18,7 +18,6 @@ from retrieval.data.titles import TitleMatcher
 from retrieval.data.workspace import Workspace
 from retrieval.errors import InputError, ModelError, WorkspaceError, command
 from retrieval.ranking import Floats
-from retrieval.shaping import POOL
 
 
 class FastRecommender:
@@ -51,7 +50,7 @@ class FastRecommender:
         excluded = histories if request.exclude_seen else Histories.of([named], self._items)
         found = self._stored.student.recommend(
             histories,
-            max(request.k, POOL) if request.shaping.steps else request.k,
+            request.shaping.pool(request.k),
             exclude=excluded.values,
             candidates=self._candidates(request, chosen.banned),
         )

@@ -26,7 +26,6 @@ from retrieval.data.titles import TitleMatcher
 from retrieval.data.workspace import Workspace
 from retrieval.errors import InputError, WhyrecError, WorkspaceError, command
 from retrieval.ranking import Floats, Rankings
-from retrieval.shaping import POOL as SHAPED
 from retrieval.text.filters import Where, compile_where
 from retrieval.text.index import ItemIndex, open_index
 from retrieval.text.profile import Profile, interest_in
@@ -137,7 +136,7 @@ class Recommender:
         live = self._fusion_for(request)
         chosen = Chosen.of(request, lambda: self.titles)
         wanted = max(request.k, self._settings.ranking.candidates)
-        depth = max(wanted, SHAPED) if request.shaping.steps else wanted
+        depth = request.shaping.pool(wanted)
         with _timed(answer, "retrieve"):
             person = self.people.read(request).without(chosen.banned)
             answer.notes += person.notes

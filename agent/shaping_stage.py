@@ -78,7 +78,7 @@ class ShapingStage:
         Raises:
             InputError: the catalog has no field to calibrate by.
         """
-        found, by = self._shaped(answer, ordered, request.shaping, history, vectors)
+        found, by = self._shaped(answer, ordered, request, history, vectors)
         given, label = dict(found.row(0)), self._workspace.catalog.label
         by |= dict.fromkeys(chosen.pinned, (PINNED,))
         listed = list(dict.fromkeys([*chosen.pinned, *given]))[: request.k]
@@ -93,19 +93,23 @@ class ShapingStage:
         self,
         answer: Answer,
         ordered: Ordered,
-        asked: Shaping,
+        request: Request,
         history: History,
         vectors: Callable[[Sequence[str]], Floats],
     ) -> tuple[Rankings, dict[str, tuple[str, ...]]]:
         """The list after all steps, and what had a say in the place of each item; stages get the value of each step."""
         found, by = ordered.found, {item_id: ordered.by for item_id, _ in ordered.found.row(0)}
+        asked = request.shaping
         for step in asked.steps:
             before = found
             found = self._step(step, before, asked, history, vectors)
             if found is before:
                 answer.notes.append(f"{step} changed nothing: the history's items have no {self._field(asked)}")
                 continue
-            marked = _lifted(before, found) if step == "explore" else by.keys()
+            if step == "explore":
+                found, marked = found.first(max(request.k, shaping.POOL)), _lifted(before, found)
+            else:
+                marked = frozenset(by)
             by |= {item_id: (*by[item_id], step) for item_id in marked}
             for item_id, value in found.row(0):
                 ordered.stages[item_id][step] = value

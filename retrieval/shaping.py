@@ -3,7 +3,7 @@
 Each function takes the candidates of n requests as `Rankings` and gives the same ones in another order, with the value
 that gave each its place as its score. In all of them a candidate's score counts as its share of the way from the lowest
 to the highest score of its list, 0 to 1. A strength of 0 gives the very list; 1 leaves the score no say but between
-equals. Equal values keep the order that they came in.
+equals, or for what is explored as much as chance. Equal values keep the order that they came in.
 """
 
 import zlib
@@ -18,6 +18,7 @@ from retrieval.errors import InputError
 from retrieval.ranking import Floats, Rankings
 
 POOL = 100  # candidates that are put in order
+EXPLORED = 500  # from which scores are drawn: what few have had hardly reaches the best hundred
 SMOOTHING = 0.1  # items with the history's mix that a list has from the start: 1 % of ten, as Steck has it
 STEPS = ("explore", "novelty", "calibrated", "diversity")  # in the order in which they are taken
 Figures = NDArray[np.float64]
@@ -47,6 +48,10 @@ class Shaping:
         """The steps that are taken, in their order."""
         return tuple(name for name in STEPS if getattr(self, name) > 0)
 
+    def pool(self, k: int) -> int:
+        """How many candidates are needed for a list of k; for one that is not shaped k."""
+        return max(k, (EXPLORED if self.explore > 0 else POOL) if self.steps else k)
+
     @classmethod
     def parse(cls, text: str) -> "Shaping":
         """Read ``diversity=0.3+novelty=0.1``.
@@ -70,10 +75,10 @@ PLAIN = Shaping()
 
 
 def explored(found: Rankings, users: NDArray[np.int64], strength: float, seed: int) -> Rankings:
-    """Thompson sampling: each score is drawn from what it may be, ``N(score, (strength · σ)² / (n + 1))``.
+    """Thompson sampling: each score is drawn from what it may be, ``N(score, strength² / (u + 1))``.
 
-    users: (n, k) how many had each candidate: the fewer, the less its score is known. σ is the standard deviation of
-    the list's scores. The same seed and candidates draw the same.
+    users: (n, k) how many had each candidate, u: the fewer, the less its score is known. The same seed and candidates
+    draw the same.
     """
 
     def values(row: int, ids: list[str], scores: Figures) -> Figures:
@@ -81,8 +86,7 @@ def explored(found: Rankings, users: NDArray[np.int64], strength: float, seed: i
         generator = np.random.default_rng([seed, zlib.crc32("\n".join(sorted(ids)).encode("utf-8", "surrogatepass"))])
         noise = np.empty(len(ids))
         noise[drawn_in] = generator.standard_normal(len(ids))
-        spread = strength * float(scores.std()) / np.sqrt(users[row, : len(ids)] + 1.0)
-        return np.asarray(scores + spread * noise)
+        return np.asarray(scores + strength * noise / np.sqrt(users[row, : len(ids)] + 1.0))
 
     return _reordered(found, values, strength)
 

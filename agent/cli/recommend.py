@@ -97,8 +97,8 @@ ExploreOption = Annotated[
         "--explore",
         min=0,
         max=1,
-        help="Draw scores at random, the more freely the fewer have had an item: 0 not at all, 1 by as much as the "
-        "candidates' scores differ.",
+        help="Draw scores at random, the more freely the fewer have had an item, so that new ones get their chance: 0 "
+        "not at all, 1 as far as scores reach.",
         **_SHAPING,
     ),
 ]
