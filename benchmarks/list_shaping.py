@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib import pyplot
+from matplotlib import pyplot, rc_context
 
 from agent.cli.console import Steps
 from agent.cli.options import open_workspace
@@ -101,7 +101,8 @@ def plot(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
         place.set_ylabel(f"NDCG@{K}")
     axes[0, 0].legend(frameon=False, title=f"×: plain; then {', '.join(map(str, STRENGTHS))}", title_fontsize="small")
     figure.tight_layout()
-    figure.savefig(path, metadata={"Date": None})
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": path.stem}):
+        figure.savefig(path, metadata={"Date": None})
 
 
 def main() -> None:
