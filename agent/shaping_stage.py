@@ -1,4 +1,4 @@
-"""The last stage of a list: what the person asked to be weighed beside the scores, and what is pinned before all."""
+"""The stage that shapes a list: what is weighed beside the scores, and what is pinned before all."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass

@@ -82,10 +82,11 @@ def explored(found: Rankings, users: NDArray[np.int64], strength: float, seed: i
     """
 
     def values(row: int, ids: list[str], scores: Figures) -> Figures:
-        drawn_in = np.argsort(np.array(ids, dtype=object), kind="stable")
-        generator = np.random.default_rng([seed, zlib.crc32("\n".join(sorted(ids)).encode("utf-8", "surrogatepass"))])
+        by_id = sorted(range(len(ids)), key=ids.__getitem__)
+        text = "\n".join(ids[place] for place in by_id)
+        generator = np.random.default_rng([seed, zlib.crc32(text.encode("utf-8", "surrogatepass"))])
         noise = np.empty(len(ids))
-        noise[drawn_in] = generator.standard_normal(len(ids))
+        noise[by_id] = generator.standard_normal(len(ids))
         return np.asarray(scores + strength * noise / np.sqrt(users[row, : len(ids)] + 1.0))
 
     return _reordered(found, values, strength)
