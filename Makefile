@@ -57,6 +57,7 @@ bench: setup ## the benchmarks behind the committed figures
 	$(BIN)/python -m benchmarks.profile_choice
 	$(BIN)/python -m benchmarks.known_item
 	$(BIN)/python -m benchmarks.writing
+	$(BIN)/python -m benchmarks.list_shaping
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[onnx]'
 	$(BIN)/python -m benchmarks.encoder_backends
 	$(if $(GAMES),$(BIN)/python -m benchmarks.full_ranking --games $(GAMES))

@@ -1,12 +1,15 @@
 """Recommendations by the student alone: no index, no encoder and no language model is loaded, nor torch."""
 
 import time
+from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.request import Answer, Recommended, Request
+from agent.request import Answer, Request
 from agent.settings import Settings
+from agent.shaping_stage import Chosen, Ordered, ShapingStage
 from agent.stored_student import STUDENT, StoredStudent, current_student
 from retrieval.cf.student import Student
 from retrieval.data.events import History
@@ -14,6 +17,7 @@ from retrieval.data.histories import Histories
 from retrieval.data.titles import TitleMatcher
 from retrieval.data.workspace import Workspace
 from retrieval.errors import InputError, ModelError, WorkspaceError, command
+from retrieval.ranking import Floats
 
 
 class FastRecommender:
@@ -25,34 +29,36 @@ class FastRecommender:
         self._settings = settings
         self._stored = serving_student(workspace)
         self._items = tuple(sorted(workspace.catalog.ids))
+        self._shaping = ShapingStage(workspace)
 
     def recommend(self, request: Request) -> Answer:
         """Recommend at most ``request.k`` items for a history, likes, or both.
 
         Raises:
-            InputError: unknown user or title, a query, nothing to go on, or a filter that no item fits.
+            InputError: unknown user or title, a query, nothing to go on, a filter that no item fits, or items that
+                cannot be pinned or calibrated by.
             WorkspaceError: the events cannot be read.
         """
         if request.query.strip():
             raise InputError("--mode fast reads no words; leave --mode out for a --query")
         start, answer = time.perf_counter(), Answer([])
-        catalog = self._workspace.catalog
+        chosen = Chosen.of(request, lambda: self._titles)
         history, named = self._history(request)
         if len(history) == 0:
             raise InputError("nothing to go on: give a USER or --like TITLE")
         histories = Histories.of([history], self._items)
         excluded = histories if request.exclude_seen else Histories.of([named], self._items)
         found = self._stored.student.recommend(
-            histories, request.k, exclude=excluded.values, candidates=self._candidates(request)
+            histories,
+            request.shaping.pool(request.k),
+            exclude=excluded.values,
+            candidates=self._candidates(request, chosen.banned),
         )
-        answer.rows = [
-            Recommended(place, item_id, catalog.label(item_id), score, {Student.name: score}, (Student.name,))
-            for place, (item_id, score) in enumerate(found.row(0), start=1)
-        ]
-        if not answer.rows:
+        if found.lengths[0] == 0:
             raise InputError("no item is left to recommend: every one is filtered out or was seen (--include-seen)")
-        if len(answer.rows) < request.k:
-            answer.notes.append(f"only {len(answer.rows)} of {request.k} items could be found")
+        stages = {item_id: {Student.name: score} for item_id, score in found.row(0)}
+        ordered = Ordered(found, stages, (Student.name,))
+        self._shaping.fill(answer, ordered, request, chosen, history, self._vectors)
         answer.notes += self._notes()
         answer.seconds[Student.name] = time.perf_counter() - start
         return answer
@@ -69,21 +75,32 @@ class FastRecommender:
 
     def _history(self, request: Request) -> tuple[History, History]:
         """What is known of the person, the likes of the request as the newest; and these likes alone."""
-        titles = TitleMatcher(self._workspace.catalog) if request.likes else None
-        named = tuple(dict.fromkeys(titles.find(title) for title in request.likes)) if titles else ()
+        named = tuple(dict.fromkeys(self._titles.find(title) for title in request.likes))
         likes = History(named, (self._settings.events.liked_from,) * len(named))
         return (self._workspace.history(request.user) if request.user is not None else History((), ())).then(
             likes
         ), likes
 
-    def _candidates(self, request: Request) -> NDArray[np.bool_] | None:
+    @cached_property
+    def _titles(self) -> TitleMatcher:
+        return TitleMatcher(self._workspace.catalog)
+
+    def _vectors(self, ids: Sequence[str]) -> Floats:
+        """(n, d) of length 1, what the student knows of items: the index with their text is not opened here."""
+        vectors = self._stored.student.vectors[np.searchsorted(self._items, ids)]
+        lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+        return np.asarray(np.divide(vectors, lengths, out=np.zeros_like(vectors), where=lengths > 0))
+
+    def _candidates(self, request: Request, banned: frozenset[str]) -> NDArray[np.bool_] | None:
+        allowed = np.array([item_id not in banned for item_id in self._items]) if banned else None
         if not request.where:
-            return None
+            return allowed
         from retrieval.text.filters import compile_where, fitting  # a grammar that most requests do without
 
         catalog = self._workspace.catalog
         fits = fitting(catalog, compile_where(request.where, catalog))
-        return fits[[catalog.row(item_id) for item_id in self._items]]
+        fits = fits[[catalog.row(item_id) for item_id in self._items]]
+        return fits if allowed is None else fits & allowed
 
 
 def serving_student(workspace: Workspace) -> StoredStudent:

@@ -1,7 +1,7 @@
 """Who is asking: what they like and ask for, as titles for people and as vectors for the index."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -31,6 +31,12 @@ class Person:
     history: History
     notes: tuple[str, ...]
     tower: Profile | None = None
+
+    def without(self, items: frozenset[str]) -> "Person":
+        """The same, and these items must not be retrieved."""
+        profile = replace(self.profile, exclude=self.profile.exclude | items)
+        tower = self.tower and replace(self.tower, exclude=self.tower.exclude | items)
+        return replace(self, profile=profile, tower=tower)
 
 
 class PersonReader:

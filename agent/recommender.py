@@ -1,7 +1,7 @@
-"""The recommendation pipeline, from a request to rows: profile → retrieve → rank → fuse → explain."""
+"""The recommendation pipeline, from a request to rows: profile → retrieve → rank → fuse → shape → explain."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
@@ -16,6 +16,7 @@ from agent.person import Person, PersonReader
 from agent.ranking_stage import RankingStage
 from agent.request import Answer, Recommended, Request
 from agent.settings import Settings
+from agent.shaping_stage import Chosen, Ordered, ShapingStage
 from agent.stored_student import fitting_student
 from retrieval.cf.fused import POOL
 from retrieval.cf.live import TEXT, LiveFusion, load_fusion
@@ -34,7 +35,7 @@ from retrieval.text.tower import Tower
 if TYPE_CHECKING:
     from retrieval.text.lexical import LexicalIndex
 
-Stage = Literal["retrieve", "rank", "fuse", "explain"]
+Stage = Literal["retrieve", "rank", "fuse", "shape", "explain"]
 
 
 class Recommender:
@@ -46,17 +47,18 @@ class Recommender:
         settings: Settings,
         models: Models,
         live: LiveFusion | None = None,
-        warm: frozenset[str] | None = None,
+        had: Mapping[str, int] | None = None,
     ):
         """``live`` puts further scorers beside the text; `serving` gives the one that the workspace has.
 
-        ``warm``: the items that somebody had, None for those of all events.
+        ``had``: how many users had each item that somebody had, None for those of all events.
         """
         self._workspace = workspace
         self._settings = settings
         self._models = models
         self._live = live
-        self._ranking = RankingStage(workspace, settings, models, warm)
+        self._ranking = RankingStage(workspace, settings, models, None if had is None else frozenset(had))
+        self._shaping = ShapingStage(workspace, had)
 
     @cached_property
     def index(self) -> ItemIndex:
@@ -123,7 +125,8 @@ class Recommender:
         """Recommend at most ``request.k`` items.
 
         Raises:
-            InputError: unknown user or title, nothing to go on, a filter that cannot be used or that no item fits.
+            InputError: unknown user or title, nothing to go on, a filter that cannot be used or that no item fits, or
+                items that cannot be pinned or calibrated by.
             WorkspaceError: the index is missing, damaged or made from other items.
             ModelError: a model that the request needs cannot be loaded.
         """
@@ -131,11 +134,13 @@ class Recommender:
         where = compile_where(request.where, self.catalog) if request.where else None
         among = self._allowed(request, where)
         live = self._fusion_for(request)
+        chosen = Chosen.of(request, lambda: self.titles)
+        wanted = max(request.k, self._settings.ranking.candidates)
+        depth = request.shaping.pool(wanted)
         with _timed(answer, "retrieve"):
-            person = self.people.read(request)
+            person = self.people.read(request).without(chosen.banned)
             answer.notes += person.notes
-            wanted = max(request.k, self._settings.ranking.candidates)
-            pool = max(wanted, POOL) if live else wanted
+            pool = max(depth, POOL) if live else depth
             found = TextRetriever(self.index, self._lexical if person.profile.words else None).retrieve(
                 [person.profile], pool, where, among
             )
@@ -150,21 +155,17 @@ class Recommender:
                     f"the scorers know other events than there are now; renew them: {command('tune', root)}"
                 )
             with _timed(answer, "fuse"):
-                found, stages, by = self._fused(live, found, person, where, among, wanted)
-        alphas = self._ranking.alphas(request, live, found, len(person.history), answer)
+                found, stages, by = self._fused(live, found, person, where, among, depth)
+        first = found.first(wanted)  # all that the language model may order
+        alphas = self._ranking.alphas(request, live, first, len(person.history), answer)
         if request.mode == "full" or alphas.any():
             with _timed(answer, "rank"):
-                found = self._ranking.ranked(found, person.taste, alphas, stages, self.index.vectors)
+                found = self._ranking.ranked(first, person.taste, alphas, stages, self.index.vectors)
             by = (*by, "rank") if alphas.any() else by
-        best, label = found.row(0)[: request.k], self.catalog.label
-        explanations = self._explanations([item_id for item_id, _ in best], person.taste, request, answer)
-        answer.rows = [
-            Recommended(place, item_id, label(item_id), score, stages[item_id], by, explanations.get(item_id))
-            for place, (item_id, score) in enumerate(best, start=1)
-        ]
-        if len(answer.rows) < request.k:
-            answer.notes.append(f"only {len(answer.rows)} of {request.k} items could be found")
-        return answer
+        with _timed(answer, "shape"):
+            ordered = Ordered(found, stages, by)
+            self._shaping.fill(answer, ordered, request, chosen, person.history, self.index.vectors)
+        return self._told(answer, person.taste, request)
 
     def explained(self, answer: Answer, request: Request) -> Answer:
         """The answer that the student gave to this request, with explanations (`agent.fast`).
@@ -172,10 +173,7 @@ class Recommender:
         Raises:
             InputError, WorkspaceError, ModelError: as `recommend`.
         """
-        taste = self.people.read(request).taste
-        found = self._explanations([row.item_id for row in answer.rows], taste, request, answer)
-        answer.rows = [replace(row, explanation=found.get(row.item_id)) for row in answer.rows]
-        return answer
+        return self._told(answer, self.people.read(request).taste, request)
 
     def explain(self, request: Request, item: str) -> Answer:
         """Explain one item, by id or title, to the person of the request: an answer of one row without a score.
@@ -255,15 +253,14 @@ class Recommender:
             stages[item_id] = {**parts, "fuse": score}
         return fused, stages, tuple("retrieve" if name == TEXT else name for name in live.fusion.used)
 
-    def _explanations(
-        self, item_ids: list[str], taste: Taste, request: Request, answer: Answer
-    ) -> dict[str, Explanation]:
+    def _told(self, answer: Answer, taste: Taste, request: Request) -> Answer:
+        """The answer with explanations, if they are asked for."""
         if not request.explain:
-            return {}
+            return answer
         with _timed(answer, "explain"):
-            written = self._explained(item_ids, taste, request)
-        passed = {item_id: one for item_id, one in zip(item_ids, written, strict=True) if one is not None}
-        templates = sum(explanation.written_by == "template" for explanation in passed.values())
+            written = self._explained([row.item_id for row in answer.rows], taste, request)
+        passed = [one for one in written if one is not None]
+        templates = sum(explanation.written_by == "template" for explanation in passed)
         answer.notes += self._of_the_writer(request)
         if templates and request.writer != "template":
             answer.notes.append(f"{templates} of {len(written)} explanations are templates: no draft passed the checks")
@@ -271,7 +268,8 @@ class Recommender:
             answer.notes.append(
                 f"{len(written) - len(passed)} items stay without an explanation: none passed the checks"
             )
-        return passed
+        answer.rows = [replace(row, explanation=one) for row, one in zip(answer.rows, written, strict=True)]
+        return answer
 
     def _of_the_writer(self, request: Request) -> list[str]:
         untuned = request.writer == "lm" and self._models.tuned_adapter("writer") is None

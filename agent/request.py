@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from retrieval.data.events import History
+from retrieval.shaping import PLAIN, Shaping
 
 if TYPE_CHECKING:
     from agent.explanation import Explanation
@@ -22,7 +23,8 @@ class Request:
     user. mode: ``fast`` is the student's (`agent.fast`). ``among`` are the only ids that may be recommended, None for
     all. ``alpha`` None means what the gate has proven. style, writer, language: of explanations; ``detailed`` says how
     often, ``contrast`` what the next item of the list lacks, each where the data have it; ``lm-zero-shot`` is the
-    language model as it came, for comparison; the model writes English alone.
+    language model as it came, for comparison; the model writes English alone. pin, ban: titles or ids of items that
+    stand first in this order, whatever ``where`` says, and of items that never do.
     """
 
     user: str | None = None
@@ -39,6 +41,9 @@ class Request:
     among: frozenset[str] | None = None
     style: Style = "short"
     language: Language = "en"
+    shaping: Shaping = PLAIN
+    pin: tuple[str, ...] = ()
+    ban: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -46,7 +51,9 @@ class Recommended:
     """One row: the item, its place (from 1), the score that gave the place, and what each stage contributed.
 
     stages: ``retrieve``, the text's score; one for each scorer that was fused, by its name; ``rank``, the language
-    model's; ``fuse``, what they were put together to. by: those that had a say. score is None where nothing was ranked.
+    model's; ``fuse``, what they were put together to; one for each step that shaped the list (`retrieval.shaping`). by:
+    those that had a say, ``explore`` where it lifted the item, and for a pinned one ``pin`` alone. score is None where
+    nothing was ranked.
     """
 
     place: int

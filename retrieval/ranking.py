@@ -18,7 +18,8 @@ class Rankings:
     """One list per request, best first.
 
     ids: (n, k) strings, ``""`` beyond a list's length. scores: (n, k) float32, higher is better, non-increasing in
-    a row, ``-inf`` beyond the length. lengths: (n,) int64, at most k. Equal scores are ordered by item id.
+    a row, ``-inf`` beyond the length. lengths: (n,) int64, at most k. Equal scores are ordered by item id, but in lists
+    that were shaped (`retrieval.shaping`).
     """
 
     ids: NDArray[np.str_]
@@ -27,6 +28,10 @@ class Rankings:
 
     def __len__(self) -> int:
         return len(self.lengths)
+
+    def first(self, k: int) -> "Rankings":
+        """The k best of each list."""
+        return Rankings(self.ids[:, :k], self.scores[:, :k], np.minimum(self.lengths, k))
 
     def row(self, index: int) -> list[tuple[str, float]]:
         """The list of one request as (item id, score)."""

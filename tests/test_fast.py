@@ -100,6 +100,51 @@ def test_explanations_come_along_on_request(served, folders):
     assert all(row["explanation"] and row["by"] == ["student"] for row in json.loads(result.stdout))
 
 
+def test_a_list_is_shaped_without_anything_heavy(served):
+    root, _ = served
+    words = ("user-01", "-k", "5", "-f", "json", "--pin", "Jungle Tale 02", "--ban", "Cooking Tale 00")
+    steps = ("--explore", "1", "--novelty", "0.3", "--calibrated", "0.3", "--diversity", "0.5")
+    result = fast(root, *words, *steps)
+    assert result.returncode == 0, result.stderr
+    assert "loaded []" in result.stderr
+    rows = json.loads(result.stdout)
+    assert (rows[0]["item_id"], rows[0]["by"]) == ("jungle-02", ["pin"])
+    for row in rows[1:]:
+        assert [step for step in row["by"] if step != "explore"] == ["student", "novelty", "calibrated", "diversity"]
+        assert list(row["stages"]) == ["student", "explore", "novelty", "calibrated", "diversity"]
+    assert any("explore" in row["by"] for row in rows)
+    assert fast(root, *words, *steps).stdout == result.stdout
+
+
+def test_strengths_of_0_give_the_plain_list_and_what_is_banned_is_not_there(served):
+    root, _ = served
+    plain = json.loads(whyrec("recommend", "user-01", "--mode", "fast", "-f", "json", "-w", root).stdout)
+    words = ("recommend", "user-01", "--mode", "fast", "-f", "json", "--diversity", "0", "--explore", "0", "-w", root)
+    assert json.loads(whyrec(*words).stdout) == plain
+    ban = f"id:{plain[0]['item_id']}"
+    without = json.loads(whyrec(*words, "--ban", ban).stdout)
+    assert [row["item_id"] for row in without[:9]] == [row["item_id"] for row in plain[1:]]
+    fitting = json.loads(whyrec(*words, "--ban", ban, "--where", "topics ~ drama").stdout)
+    assert plain[0]["item_id"] not in [row["item_id"] for row in fitting]
+    assert len(fitting) == 10
+
+
+def test_a_diverse_list_goes_by_what_the_student_knows_of_items(served):
+    root, _ = served
+    found = {}
+    for strength in ("0", "0.9"):
+        words = ("recommend", "user-01", "--mode", "fast", "-f", "json", "--diversity", strength, "-w", root)
+        found[strength] = [row["item_id"] for row in json.loads(whyrec(*words).stdout)]
+    vectors = current_student(root / STUDENT).student.vectors
+    vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    items = sorted(Workspace(root).catalog.ids)
+    alike = {}
+    for strength, listed in found.items():
+        own = vectors[[items.index(item_id) for item_id in listed]]
+        alike[strength] = (own @ own.T)[np.triu_indices(len(own), 1)].mean()
+    assert alike["0.9"] < alike["0"] / 2
+
+
 def test_what_is_exported_scores_as_what_serves(served, tmp_path):
     root = shutil.copytree(served[0], tmp_path / "ws")
     settings = (root / "whyrec.toml").read_text()

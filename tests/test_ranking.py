@@ -40,6 +40,15 @@ def test_the_order_in_which_candidates_are_given_makes_no_difference(row, random
     assert given_order == other_order
 
 
+@settings(max_examples=60, deadline=None)
+@given(st.lists(lists, max_size=4), st.integers(0, 14))
+def test_the_first_of_each_list_are_those_of_a_shorter_one(batch, k):
+    candidates, values = [list(row) for row in batch], [list(row.values()) for row in batch]
+    found, shorter = order(candidates, values, 12, "test").first(k), order(candidates, values, min(k, 12), "test")
+    for name in ("ids", "scores", "lengths"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(shorter, name))
+
+
 def test_equal_scores_are_ordered_by_id():
     assert order([["c", "a", "b"]], [[1, 1, 1]], 3, "test").ids.tolist() == [["a", "b", "c"]]
 

@@ -72,7 +72,11 @@ def evaluate(
     context: typer.Context,
     split: SplitOption = None,
     systems: Annotated[
-        str, typer.Option(help=f"all, or some of these, divided by commas: {', '.join(NAMES)}.")
+        str,
+        typer.Option(
+            help=f"all, or some of these, divided by commas: {', '.join(NAMES)}. The lists of fused and ranked can be "
+            "shaped as by recommend: fused+diversity=0.3, fused+novelty=0.2+calibrated=0.4."
+        ),
     ] = "all",
     users: Annotated[
         int | None, typer.Option(min=1, help="At most so many users, drawn at random.", show_default="all")
@@ -96,6 +100,8 @@ def evaluate(
     Writes report.json and report.html. Interrupted, it goes on where it was when given again.
 
     Example:  whyrec evaluate --split cold-items --seeds 3
+
+    Example:  whyrec evaluate --systems fused,fused+diversity=0.3,fused+diversity=0.6
     """
     if context.invoked_subcommand is not None:
         return

@@ -70,6 +70,48 @@ LanguageOption = Annotated[
 WriterOption = Annotated[WriterChoice, typer.Option("--writer", help="Who words the explanations.")]
 
 
+def _strength(name: str, weighs: str) -> Any:
+    return typer.Option(name, min=0, max=1, help=f"{weighs}: 0 not at all, 1 alone.", **_SHAPING)
+
+
+_SHAPING: dict[str, Any] = {"rich_help_panel": "Shaping the list"}
+DiversityOption = Annotated[
+    float, _strength("--diversity", "How much it counts that items are unlike those before them")
+]
+CalibratedOption = Annotated[
+    float, _strength("--calibrated", "How much it counts that the list has the history's mix of genres or the like")
+]
+CalibratedByOption = Annotated[
+    str,
+    typer.Option(
+        "--calibrated-by",
+        help="The field whose mix is meant.",
+        show_default="the text field with most to tell by common values",
+        **_SHAPING,
+    ),
+]
+NoveltyOption = Annotated[float, _strength("--novelty", "How much it counts that few have had an item")]
+ExploreOption = Annotated[
+    float,
+    typer.Option(
+        "--explore",
+        min=0,
+        max=1,
+        help="Draw scores at random, the more freely the fewer have had an item, so that new ones get their chance: 0 "
+        "not at all, 1 as far as scores reach.",
+        **_SHAPING,
+    ),
+]
+ExploreSeedOption = Annotated[int, typer.Option("--seed", min=0, help="Of --explore.", **_SHAPING)]
+PinOption = Annotated[
+    list[str] | None,
+    typer.Option("--pin", help="A title or id that stands first, whatever else. Can be repeated.", **_SHAPING),
+]
+BanOption = Annotated[
+    list[str] | None, typer.Option("--ban", help="A title or id that is left out. Can be repeated.", **_SHAPING)
+]
+
+
 def recommend(
     user: UserArgument = None,
     like: LikeOption = None,
@@ -94,13 +136,25 @@ def recommend(
     writer: WriterOption = WriterChoice.lm,
     style: StyleOption = StyleChoice.short,
     language: LanguageOption = LanguageChoice.en,
+    diversity: DiversityOption = 0,
+    calibrated: CalibratedOption = 0,
+    calibrated_by: CalibratedByOption = "",
+    novelty: NoveltyOption = 0,
+    explore: ExploreOption = 0,
+    seed: ExploreSeedOption = 0,
+    pin: PinOption = None,
+    ban: BanOption = None,
     form: FormatOption = Format.table,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say how long each stage took.")] = False,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
 ) -> None:
     """Recommend items for a user, for likes, for a wish in words, or for several of these together.
 
+    A list is shaped in the order --explore, --novelty, --calibrated, --diversity, --pin; each row says by what.
+
     Example:  whyrec recommend --like "Alien" --like "Blade Runner" --where "year >= 1990" --explain
+
+    Example:  whyrec recommend 15 --diversity 0.3 --calibrated 0.2 --ban "Waterworld"
     """
     if user is None and not like and not query.strip():
         raise typer.BadParameter("give a USER, --like TITLE or --query WORDS")
@@ -108,7 +162,12 @@ def recommend(
         raise typer.BadParameter("--alpha weighs the language model, which --mode retrieval leaves out")
     if mode is ModeChoice.fast and alpha is not None:
         raise typer.BadParameter("--alpha weighs the language model, which --mode fast does without")
+    if calibrated_by and not calibrated:
+        raise typer.BadParameter("--calibrated-by names a field for --calibrated, which is 0")
+    if calibrated and user is None and not like:
+        raise typer.BadParameter("--calibrated keeps to a history; give a USER or --like TITLE")
     from agent.request import Request
+    from retrieval.shaping import Shaping
 
     opened = open_workspace(workspace)
     request = Request(
@@ -124,6 +183,9 @@ def recommend(
         writer_of(writer, language),
         style=style.value,
         language=language.value,
+        shaping=Shaping(explore, novelty, calibrated, diversity, seed, calibrated_by),
+        pin=tuple(pin or ()),
+        ban=tuple(ban or ()),
     )
     answer = _fast(opened, request) if mode is ModeChoice.fast else _answered(opened, request)
     for message in answer.notes:
@@ -162,8 +224,8 @@ def _fast(opened: Opened, request: "Request") -> "Answer":
 def as_row(row: "Recommended") -> dict[str, Any]:
     """A row as plain data; what was not asked for is left out."""
     data: dict[str, Any] = {"place": row.place, "item_id": row.item_id, "title": row.label}
-    if row.score is not None:
-        data["score"] = round(row.score, 6)
+    if row.by:
+        data["score"] = None if row.score is None else round(row.score, 6)
         data["by"] = list(row.by)
         data["stages"] = {stage: round(score, 6) for stage, score in row.stages.items()}
     if row.explanation is not None:
@@ -185,7 +247,7 @@ def as_tables(rows: "list[Recommended]") -> list[Table]:
         table.add_column("LM", justify="right", no_wrap=True)
     table.add_column("by", overflow="fold")
     for row in rows:
-        cells = [str(row.place), row.label, row.item_id, f"{row.score:.3f}"]
+        cells = [str(row.place), row.label, row.item_id, "" if row.score is None else f"{row.score:.3f}"]
         if ranked:
             cells.append(f"{row.stages['rank']:.2f}" if "rank" in row.stages else "")
         table.add_row(*map(Text, [*cells, "+".join(row.by)]))

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from agent.evaluation import plots
 
 PROVEN = 0.05
+_SHAPED = re.compile(r"(\w+)\+(\w+)=(\d*\.?\d+)")
 Column = tuple[str, int, str]  # metric, k, stratum
 Table = tuple[Sequence[Column], Mapping[str, Sequence["Cell"]]]  # columns, and by system a cell for each of them
 
@@ -243,16 +245,27 @@ def _panels(results: Results, styles: Mapping[str, plots.Style]) -> dict[str, st
 
 def _tradeoffs(results: Results, styles: Mapping[str, plots.Style]) -> dict[str, str]:
     """Metric on the x axis → plot of the primary metric against it, where any system has both."""
-    drawn = {}
-    for metric in ("latency-p50", "diversity", "popularity"):
+    drawn, curves = {}, _curves(results.systems)
+    for metric in ("latency-p50", "diversity", "popularity", *(("novelty", "miscalibration") if curves else ())):
         timed = metric == "latency-p50"
         figures = results.of(metric)
         shown = [name for name in results.leading if name in figures and (figures[name].mean > 0 or not timed)]
         points = [_point(results, name, metric) for name in shown]
         if points:
             labels = describe(metric).label, _label(results.primary)
-            drawn[metric] = plots.plot_tradeoff(metric, points, styles, labels, logarithmic=timed)
+            lines = [] if timed else curves
+            drawn[metric] = plots.plot_tradeoff(metric, points, styles, labels, logarithmic=timed, curves=lines)
     return drawn
+
+
+def _curves(systems: Sequence[str]) -> list[list[str]]:
+    """Systems whose lists one step has shaped, the plain one first and then by strength."""
+    found: dict[tuple[str, str], list[tuple[float, str]]] = {}
+    for name in systems:
+        shaped = _SHAPED.fullmatch(name)
+        if shaped and shaped[1] in systems:
+            found.setdefault((shaped[1], shaped[2]), []).append((float(shaped[3]), name))
+    return [[plain, *(name for _, name in sorted(one))] for (plain, _), one in found.items()]
 
 
 def _point(results: Results, name: str, metric: str) -> plots.Point:

@@ -138,11 +138,17 @@ def _panel(
 
 
 def plot_tradeoff(
-    name: str, points: Sequence[Point], styles: Mapping[str, Style], labels: tuple[str, str], logarithmic: bool = False
+    name: str,
+    points: Sequence[Point],
+    styles: Mapping[str, Style],
+    labels: tuple[str, str],
+    logarithmic: bool = False,
+    curves: Sequence[Sequence[str]] = (),
 ) -> str:
     """Two figures of each system against each other, systems named beside their markers; ``labels`` are of x and y.
 
     ``logarithmic`` is for the x axis, whose values must then be positive. ``name`` is one word, unique on the page.
+    ``curves``: systems that a line joins.
     """
     figure, axes = _canvas(360)
     axes.set_xlim(*_limits([point.x for point in points], logarithmic))
@@ -152,6 +158,9 @@ def plot_tradeoff(
     axes.set_xlabel(labels[0], color=MUTED, fontsize=12, parse_math=False)
     axes.set_title(labels[1], loc="left", color=MUTED, fontsize=12, parse_math=False)
     axes.grid(color=LINE, linewidth=0.8)
+    at = {point.system: (point.x.mean, point.y.mean) for point in points}
+    for curve in curves:
+        axes.plot(*zip(*(at[one] for one in curve if one in at), strict=True), color=MUTED, linewidth=1)
     for point in points:
         style = styles[point.system]
         for xs, ys in ((point.x.ends, [point.y.mean] * 2), ([point.x.mean] * 2, point.y.ends)):

@@ -11,7 +11,7 @@ import numpy as np
 from agent.evaluation.measure import Measured
 from agent.evaluation.output import machine, versions
 from agent.evaluation.report import PRIMARY, Row, Rows, comparisons, pooled
-from agent.evaluation.seed_run import SYSTEMS, Account, Plan, SeedRun
+from agent.evaluation.seed_run import Account, Plan, SeedRun, unshaped
 from agent.evaluation.study import Study
 from agent.evaluation.watch import Watch
 from agent.models import Models
@@ -25,11 +25,8 @@ class Evaluation:
     """Measures systems on the seeds of a split; what is measured is kept until the report is whole."""
 
     def __init__(self, workspace: Workspace, settings: Settings, models: Models, plan: Plan, watch: Watch):
-        unknown = [
-            name for name in (*plan.systems, *([plan.reference] if plan.reference else [])) if name not in SYSTEMS
-        ]
-        if unknown:
-            raise InputError(f"no system {unknown[0]!r}; there are {', '.join(SYSTEMS)}")
+        for name in (*plan.systems, *([plan.reference] if plan.reference else [])):
+            unshaped(name)
         if plan.reference and plan.systems and plan.reference not in plan.systems:
             raise InputError(f"the reference {plan.reference!r} is not among the systems {', '.join(plan.systems)}")
         self._workspace = workspace
@@ -43,7 +40,7 @@ class Evaluation:
         """Measure everything and give the report.
 
         Raises:
-            InputError: an unknown system, a split that the data do not allow, or that leaves nobody to predict for.
+            InputError: a split that the data do not allow, or that leaves nobody to predict for.
             ScoreError: a system gave a score that is not a number.
         """
         runs: dict[str, list[Measured]] = {}

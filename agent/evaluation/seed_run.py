@@ -29,6 +29,7 @@ from retrieval.cf.scorer import Scorer, System
 from retrieval.cf.scorers import SCORERS
 from retrieval.cf.student import Student
 from retrieval.errors import InputError, command
+from retrieval.shaping import PLAIN, Shaping
 from retrieval.text.tower import Tower
 
 SERVED, RANKED = "fused", "ranked"  # the very pipeline of `whyrec recommend`, without and with the tuned ranker
@@ -36,9 +37,25 @@ TWIN, TAUGHT = "twin", "student"  # without any language model: as `whyrec disti
 SYSTEMS = (*SCORERS, *STRATEGIES, SERVED, RANKED, TWIN, TAUGHT)
 
 
+def unshaped(system: str) -> tuple[str, Shaping]:
+    """The system of `SYSTEMS` behind a name such as ``fused+diversity=0.3``, and how its lists are shaped.
+
+    Raises:
+        InputError: there is no such system, or its lists cannot be shaped so.
+    """
+    base, plus, shaping = system.partition("+")
+    if base not in SYSTEMS:
+        raise InputError(f"no system {base!r}; there are {', '.join(SYSTEMS)}")
+    if plus and base not in (SERVED, RANKED):
+        raise InputError(f"the lists of {base!r} cannot be shaped; those of {SERVED} and {RANKED} can")
+    return base, Shaping.parse(shaping) if plus else PLAIN
+
+
 @dataclass(frozen=True)
 class Plan:
-    """What to evaluate. systems: empty for all that the data allow. seeds: how many, from 0."""
+    """What to evaluate. systems: as `unshaped` reads them, or empty for all that the data allow. seeds: how
+    many, from 0.
+    """
 
     question: Question
     systems: tuple[str, ...] = ()
@@ -73,12 +90,13 @@ class SeedRun:
     def measured(self) -> list[Measured]:
         """The figures of every system that the data allow."""
         wanted = self._plan.systems or SYSTEMS
-        unserved = {name: self._why_not_served(name) for name in (SERVED, RANKED) if name in wanted}
+        bases = {name: unshaped(name)[0] for name in wanted}
+        unserved = {name: self._why_not_served(name) for name in (SERVED, RANKED) if name in bases.values()}
         unserved |= {name: self._why_not_taught() for name in (TWIN, TAUGHT) if name in wanted}
         for name, why in unserved.items():
             if why:
                 self._leave_out(name, why)
-        fuses = any(name in (*STRATEGIES, SERVED, RANKED) for name in wanted)
+        fuses = any(name in (*STRATEGIES, SERVED, RANKED) for name in bases.values())
         fused = fused_scorers(self._study.name) if fuses else ()
         winners = self._winners([name for name in SCORERS if name in wanted or name in fused])
         found = []
@@ -86,10 +104,10 @@ class SeedRun:
         for name in wanted:
             if name in SCORERS and name not in winners:
                 continue
-            if unserved.get(name):
+            if unserved.get(bases[name]):
                 continue
             found.append(self._one(name, winners, around))
-            if name == RANKED and self._ranker:
+            if bases[name] == RANKED and self._ranker:
                 self._account.rankers[str(self._study.seed)] = self._ranker.made
         return found
 
@@ -162,7 +180,7 @@ class SeedRun:
         return winners
 
     def _leave_out(self, name: str, why: str) -> None:
-        if name in self._plan.systems:
+        if name in (unshaped(one)[0] for one in self._plan.systems):
             raise InputError(f"{name} cannot be measured: {why}")
         self._note(f"{name} is left out: {why}")
 
@@ -193,7 +211,7 @@ class SeedRun:
         needed = {n: winners[n].parameters for n in (winners if name not in SCORERS else [name])}
         people = study.workspace.users_path
         known = file_fingerprint([people]) if people.exists() else ""
-        ranker = self._ranker.version if name == RANKED and self._ranker else ""
+        ranker = self._ranker.version if unshaped(name)[0] == RANKED and self._ranker else ""
         student = self._student.version if self._measures_student and self._student else ""
         made = (needed, ranker, student, version("whyrec"))
         state = (study.fingerprint, known, self._plan.question, self._plan.trials, *made)
@@ -243,20 +261,22 @@ class SeedRun:
         set_to = study.settings.ranking.fusion
         if name in STRATEGIES:
             return Fused(self._fusions.strategies[name], scorers)
-        ranker = str(self._ranker.folder) if name == RANKED and self._ranker else OFF
+        base, shaping = unshaped(name)
+        shaping = replace(shaping, seed=study.seed)
+        ranker = str(self._ranker.folder) if base == RANKED and self._ranker else OFF
         if set_to == "off":
-            return Served(name, study, None, ranker)
+            return Served(name, study, None, ranker, shaping)
         fusion = self._fusions.strategies[self._fusions.best if set_to == "auto" else set_to]
         others = {scorer.name: scorer for scorer in scorers if scorer.name not in BY_TEXT}
         tower = next((s for s in scorers if isinstance(s, Tower) and s.name in fusion.used), None)
         items = tuple(sorted(study.workspace.catalog.ids))
         live = LiveFusion(fusion, others, items, self._fitted[TEXT].config, tower)
-        if name == RANKED and self._ranker and self._ranker.retrieval != described(live):
+        if base == RANKED and self._ranker and self._ranker.retrieval != described(live):
             self._note(
                 "ranked is the same as fused: the gate was proven on candidates of other scorers; tune the ranker with "
                 f"--trials {self._plan.trials}"
             )
-        return Served(name, study, live, ranker)
+        return Served(name, study, live, ranker, shaping)
 
     @staticmethod
     def _constants(fusions: Fusions) -> dict[str, Any]:

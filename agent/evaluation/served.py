@@ -13,20 +13,22 @@ from retrieval.cf.scorer import System
 from retrieval.data.events import History
 from retrieval.data.histories import Histories
 from retrieval.ranking import Top
+from retrieval.shaping import PLAIN, Shaping
 
 
 class Served(System):
     """Asks the `Recommender` user by user, with a fusion whose scorers have seen the training part alone."""
 
-    def __init__(self, name: str, study: Study, live: LiveFusion | None, ranker: str = OFF):
+    def __init__(self, name: str, study: Study, live: LiveFusion | None, ranker: str = OFF, shaping: Shaping = PLAIN):
         """``ranker``: the folder of one that was tuned on this split; without it, no language model has a say."""
         self.name = name
+        self._shaping = shaping
         ranking = study.settings.ranking.model_copy(update={"ranker": ranker})
         settings = study.settings.model_copy(update={"ranking": ranking})
         models = study.models if ranker == OFF else Models(settings)
         task = study.task("test")
-        warm = frozenset(np.array(task.items, dtype=object)[task.popularity > 0].tolist())
-        self._recommender = Recommender(study.workspace, settings, models, live, warm)
+        had = {item_id: n for item_id, n in zip(task.items, task.popularity.tolist(), strict=True) if n > 0}
+        self._recommender = Recommender(study.workspace, settings, models, live, had)
 
     def top(
         self,
@@ -50,7 +52,8 @@ class Served(System):
             if not had:
                 continue  # nobody can be recommended anything from nothing
             history = History(had, tuple(histories.values.data[part].tolist()))
-            answer = self._recommender.recommend(Request(history=history, k=k, among=among))
+            asked = Request(history=history, k=k, among=among, shaping=self._shaping)
+            answer = self._recommender.recommend(asked)
             columns[row, : len(answer.rows)] = [column_of[one.item_id] for one in answer.rows]
             scores[row, : len(answer.rows)] = [one.score for one in answer.rows]
         return Top(columns, scores)

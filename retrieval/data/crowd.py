@@ -53,3 +53,10 @@ class Crowd:
     @property
     def _liked(self) -> pl.LazyFrame:
         return self._workspace.events().filter(pl.col("value") >= self._liked_from)
+
+
+def users_of(workspace: Workspace, item_ids: Sequence[str]) -> dict[str, int]:
+    """How many users have had each of these items, liked or not."""
+    wanted = workspace.events().filter(pl.col("item_id").is_in(list(item_ids)))
+    counts = wanted.group_by("item_id").agg(pl.col("user_id").n_unique()).collect(engine="streaming")
+    return dict.fromkeys(item_ids, 0) | dict(counts.iter_rows())
