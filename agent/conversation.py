@@ -64,10 +64,9 @@ class Conversation:
         """What holds now."""
         return self._states[-1]
 
-    @property
-    def wishes(self) -> tuple[Wish, ...]:
+    def profile(self) -> Reply:
         """What was understood so far and still holds."""
-        return self.state.wishes
+        return Reply(self.state.wishes)
 
     def say(self, text: str) -> Reply:
         """Answer an utterance.

@@ -162,7 +162,7 @@ def test_more_and_less_order_what_was_found(talk, recommender):
     found = ["drama" in one for one in topics(recommender, reply)]
     assert found == sorted(found, reverse=True)
     talk.reset()
-    assert talk.wishes == ()
+    assert talk.profile().wishes == ()
     reply = talk.say("something like Moon Base, less drama")
     found = ["drama" in one for one in topics(recommender, reply)]
     assert found == sorted(found)

@@ -1,9 +1,10 @@
 """`whyrec chat`."""
 
+import json
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,13 +19,19 @@ from retrieval.errors import InputError, WhyrecError
 
 if TYPE_CHECKING:
     from agent.conversation import Conversation, Reply
-    from agent.wishes import Wish
 
 HELP = """Say what you want in your own words: "something like Alien, but no horror, from the 90s".
 /like N, /dislike N   react to an item of the list       /why N     why it is there
 /drop N               take back what was understood      /undo      go back one turn
 /profile              what was understood so far         /reset     forget all of it
 /help                 this                               /quit      or Ctrl-D"""
+
+
+class ChatFormat(StrEnum):
+    """How replies are printed."""
+
+    text = "text"
+    ndjson = "ndjson"
 
 
 class ReaderChoice(StrEnum):
@@ -41,6 +48,9 @@ def chat(
     reader: Annotated[
         ReaderChoice, typer.Option(help="Who reads what you say: the language model, or rules alone.")
     ] = ReaderChoice.lm,
+    form: Annotated[
+        ChatFormat, typer.Option("--format", "-f", help="text for people; ndjson: each reply as a line, for programs.")
+    ] = ChatFormat.text,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say how long reading and answering took.")] = False,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
 ) -> None:
@@ -54,7 +64,7 @@ def chat(
         raise typer.BadParameter("a chat needs more than the student: --mode auto, full or retrieval")
     opened = open_workspace(workspace)
     loading = _Loading(lambda: _conversation(opened, user, k, mode, reader))
-    screen = _Screen()
+    screen = _Screen(form)
     for line in _lines():
         if line in ("/quit", "/exit"):
             break
@@ -133,9 +143,9 @@ def _answer(conversation: "Conversation", line: str, screen: "_Screen", *, verbo
         say("All that was said is forgotten")
         return
     if line == "/profile":
-        screen.show_wishes(conversation.wishes)
+        screen.show(line, conversation.profile())
         return
-    screen.show(_reply(conversation, line))
+    screen.show(line, _reply(conversation, line))
     if verbose:
         say(f"{time.perf_counter() - start:.2f} s")
 
@@ -163,24 +173,35 @@ def _reply(conversation: "Conversation", line: str) -> "Reply":
 class _Screen:
     """Shows replies; a note that has been read is not repeated."""
 
-    def __init__(self) -> None:
+    def __init__(self, form: ChatFormat) -> None:
         self.console = Console(highlight=False)
+        self._form = form
         self._noted: set[str] = set()
 
-    def show(self, reply: "Reply") -> None:
+    def show(self, said: str, reply: "Reply") -> None:
         """Questions and notes, what was understood, then the reason or the list."""
+        if self._form is ChatFormat.ndjson:
+            print(json.dumps({"said": said, **_as_data(reply)}, ensure_ascii=False), flush=True)
+            return
         for doubt in reply.doubts:
             note(f"which one do you mean? {doubt.message}")
         for message in [one for one in reply.notes if one not in self._noted]:
             note(message)
             self._noted.add(message)
-        self.show_wishes(reply.wishes)
+        understood = "; ".join(f"{number} {wish}" for number, wish in enumerate(reply.wishes, start=1))
+        self.console.print(Text(f"[{understood}]" if understood else "[nothing yet]", style="dim"))
         if reply.reason is not None and reply.reason.explanation is not None:
             self.console.print(Text(reply.reason.explanation.text, style="bold"))
         if reply.rows:
             print_rows([as_row(row) for row in reply.rows], Format.table, *as_tables(reply.rows))
 
-    def show_wishes(self, wishes: "Sequence[Wish]") -> None:
-        """With their numbers, by which they can be dropped."""
-        understood = "; ".join(f"{number} {wish}" for number, wish in enumerate(wishes, start=1))
-        self.console.print(Text(f"[{understood}]" if understood else "[nothing yet]", style="dim"))
+
+def _as_data(reply: "Reply") -> dict[str, Any]:
+    """A reply as plain data; the reason is a row with an explanation."""
+    return {
+        "wishes": [{"kind": wish.kind, "said": wish.said, "understood": str(wish)} for wish in reply.wishes],
+        "questions": [doubt.message for doubt in reply.doubts],
+        "notes": reply.notes,
+        "rows": [as_row(row) for row in reply.rows],
+        "reason": as_row(reply.reason) if reply.reason else None,
+    }
