@@ -65,7 +65,9 @@ def call(number, name, **arguments):
 
 
 def test_a_client_that_starts_it_is_answered(world, variables):
-    parameters = StdioServerParameters(command=sys.executable, args=[*MAIN, "-w", str(world)], env=variables)
+    parameters = StdioServerParameters(
+        command=sys.executable, args=[*MAIN, "-w", str(world)], env=os.environ | variables
+    )
 
     async def session():
         async with Client(stdio_client(parameters)) as client:

@@ -53,8 +53,8 @@ def mcp(
         return _opened(workspace)
 
     server = make_server(TOOLS, recommender)
+    signal.signal(signal.SIGINT, _leave)
     if port is None:
-        signal.signal(signal.SIGINT, _leave)
         serve_stdio(server)
         return
     token, new = token_from()
@@ -73,6 +73,6 @@ def _opened(root: Path) -> "Recommender":
 
 
 def _leave(*_: object) -> None:
-    """End at once: the thread that waits for the client's next line can be ended in no other way."""
+    """End at once: threads that wait for a client's next line, or compute, can be ended in no other way."""
     complain("interrupted")
     os._exit(INTERRUPTED)

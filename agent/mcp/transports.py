@@ -4,7 +4,8 @@ import hmac
 import os
 import secrets
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import anyio
@@ -21,7 +22,6 @@ from retrieval.errors import InputError
 HOST, PATH = "127.0.0.1", "/mcp"
 TOKEN = "WHYREC_MCP_TOKEN"  # noqa: S105 - the name of a variable
 SHORTEST = 16  # characters of a token
-PATIENCE = 3  # seconds that open connections get when the server ends
 
 
 def serve_stdio(server: Server[Any]) -> None:
@@ -51,11 +51,16 @@ def serve_http(server: Server[Any], port: int, token: str, say: Callable[[str], 
         names = [f"{host}:{port}" for host in (HOST, "localhost")]
         security = TransportSecuritySettings(allowed_hosts=names, allowed_origins=[f"http://{name}" for name in names])
         app = TokenRequired(server.streamable_http_app(streamable_http_path=PATH, transport_security=security), token)
-        config = uvicorn.Config(
-            app, log_level="warning", access_log=False, ws="none", timeout_graceful_shutdown=PATIENCE
-        )
+        config = uvicorn.Config(app, log_level="warning", access_log=False, ws="none")
         say(f"Serving at http://{HOST}:{port}{PATH}; Ctrl-C ends it")
-        uvicorn.Server(config).run(sockets=[listening])
+        _Server(config).run(sockets=[listening])
+
+
+class _Server(uvicorn.Server):
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave signals to the process: uvicorn would wait for all connections to end."""
+        yield
 
 
 class TokenRequired:
