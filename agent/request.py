@@ -1,7 +1,7 @@
 """What can be asked of the recommender, and what it answers."""
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
 
 from retrieval.data.events import History
 from retrieval.shaping import PLAIN, Shaping
@@ -72,3 +72,17 @@ class Answer:
     rows: list[Recommended]
     notes: list[str] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
+
+
+def as_row(row: Recommended) -> dict[str, Any]:
+    """A row as plain data; what was not asked for is left out."""
+    data: dict[str, Any] = {"place": row.place, "item_id": row.item_id, "title": row.label}
+    if row.by:
+        data["score"] = None if row.score is None else round(row.score, 6)
+        data["by"] = list(row.by)
+        data["stages"] = {stage: round(score, 6) for stage, score in row.stages.items()}
+    if row.explanation is not None:
+        data["explanation"] = row.explanation.text
+        data["written_by"] = row.explanation.written_by
+        data["evidence"] = asdict(row.explanation.evidence)
+    return data

@@ -16,6 +16,7 @@ from retrieval.versions import CURRENT
 
 _ADDRESS = re.compile(r"https?://[\w.-]+:\d{1,5}")
 
+_OTHER = ("workspace", "mcp_token")  # variables WHYREC_… that are no settings
 _MODELS = Path("models")  # in a workspace
 TUNED, RANKER = _MODELS / "encoder", _MODELS / "ranker"
 ADAPTERS = {kind: _MODELS / kind for kind in ("writer", "intent")}
@@ -181,7 +182,7 @@ def load_settings(file: Path | None) -> Settings:
 
     for name in os.environ:
         section = name.removeprefix("WHYREC_").partition("__")[0].lower()
-        if name.startswith("WHYREC_") and section not in (*Settings.model_fields, "workspace"):
+        if name.startswith("WHYREC_") and section not in (*Settings.model_fields, *_OTHER):
             raise WorkspaceError(f"the environment variable {name} names no setting; whyrec doctor lists them")
     try:
         settings = FromFile()

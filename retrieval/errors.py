@@ -29,6 +29,17 @@ def first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
 
 
+def sentence(error: BaseException) -> str | None:
+    """What people are told of an error; None where it is a fault of the program."""
+    if isinstance(error, WhyrecError):
+        return str(error)
+    if isinstance(error, OSError):
+        return f"{error.filename or 'the system'}: {error.strerror or error}"
+    if type(error).__name__ == "PanicException":  # a crash in the Rust part of a library
+        return f"a library failed on these data, which may be damaged: {error}"
+    return None
+
+
 class WhyrecError(Exception):
     """Base of all errors that whyrec raises on purpose; the message is one sentence with a way out."""
 

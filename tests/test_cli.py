@@ -15,7 +15,7 @@ import pytest
 
 from retrieval.data.workspace import Workspace
 
-HEAVY = ("torch", "transformers", "sentence_transformers", "peft", "chromadb")
+HEAVY = ("torch", "transformers", "sentence_transformers", "peft", "chromadb", "mcp", "uvicorn")
 ITEMS = "item_id,title,year,genres\n1,Alien,1979,Horror|Sci-Fi\n2,Aliens,1986,Action|Sci-Fi\n3,Heat,1995,Crime\n"
 EVENTS = "userId,movieId,rating,timestamp\nann,1,5,100\nann,2,2,200\nbob,3,4,300\n"
 
@@ -67,7 +67,7 @@ def test_help_imports_nothing_heavy():
     assert "recommend" in result.stdout
 
 
-@pytest.mark.parametrize("command", ["init", "index", "recommend", "explain", "similar", "doctor"])
+@pytest.mark.parametrize("command", ["init", "index", "recommend", "explain", "similar", "doctor", "mcp"])
 def test_every_help_has_a_sentence_and_an_example(command):
     result = whyrec(command, "--help")
     assert result.returncode == 0

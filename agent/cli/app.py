@@ -21,13 +21,14 @@ from agent.cli import (
     index,
     init,
     label,
+    mcp,
     models,
     recommend,
     similar,
     tune,
 )
 from agent.cli.console import complain
-from retrieval.errors import WhyrecError
+from retrieval.errors import WhyrecError, sentence
 
 
 class _Group(TyperGroup):
@@ -35,25 +36,25 @@ class _Group(TyperGroup):
         """Run a command; exit codes: 0, 1 (our error, one line), 2 (usage), 130 (Ctrl-C)."""
         try:
             return super().invoke(ctx)
-        except WhyrecError as error:
-            complain(str(error))
-            raise typer.Exit(1) from error
         except KeyboardInterrupt:
             raise _interrupted() from None
-        except OSError as error:
-            if error.errno == errno.EPIPE:
+        except BaseException as error:
+            said = sentence(error)
+            if said is None:
+                raise
+            if not isinstance(error, (WhyrecError, OSError)) and _was_interrupted(error):
+                raise _interrupted() from None
+            if isinstance(error, OSError) and error.errno == errno.EPIPE:
                 # The reader went away, as with `| head`; nothing more can be said on this pipe.
                 os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-                raise typer.Exit(1) from error
-            complain(f"{error.filename or 'the system'}: {error.strerror or error}")
+            else:
+                complain(said)
             raise typer.Exit(1) from error
-        except BaseException as error:
-            if type(error).__name__ != "PanicException":  # a crash in the Rust part of a library
-                raise
-            if "KeyboardInterrupt" in f"{error} {error.__cause__!r} {error.__context__!r}":  # Ctrl-C while it ran
-                raise _interrupted() from None
-            complain(f"a library failed on these data, which may be damaged: {error}")
-            raise typer.Exit(1) from error
+
+
+def _was_interrupted(error: BaseException) -> bool:
+    """Whether a crash in the Rust part of a library came of Ctrl-C."""
+    return "KeyboardInterrupt" in f"{error} {error.__cause__!r} {error.__context__!r}"
 
 
 def _interrupted() -> typer.Exit:
@@ -102,6 +103,7 @@ app.command()(tune.tune)
 app.add_typer(finetune.app, name="finetune")
 app.command()(label.label)
 app.command()(distill.distill)
+app.command()(mcp.mcp)
 app.add_typer(export.app, name="export")
 app.add_typer(models.app, name="models")
 evaluate.app.command()(evaluate_explanations.explanations)

@@ -14,7 +14,8 @@ from rich.text import Text
 
 from agent.cli.console import Format, complain, messages, note, print_rows, say
 from agent.cli.options import DEFAULT_WORKSPACE, CountOption, Opened, WorkspaceOption, open_workspace
-from agent.cli.recommend import ModeChoice, as_row, as_tables
+from agent.cli.recommend import ModeChoice, as_tables
+from agent.request import as_row
 from retrieval.errors import InputError, WhyrecError
 
 if TYPE_CHECKING:

@@ -17,9 +17,9 @@ from agent.cli.recommend import (
     StyleOption,
     WriterChoice,
     WriterOption,
-    as_row,
     writer_of,
 )
+from agent.request import Request, as_row
 
 if TYPE_CHECKING:
     from agent.request import Recommended, Style
@@ -50,7 +50,6 @@ def explain(
         raise typer.BadParameter("--style contrast is for a list: whyrec recommend USER --explain --style contrast")
     from agent.models import Models
     from agent.recommender import Recommender, serving
-    from agent.request import Request
 
     opened = open_workspace(workspace)
     live = serving(opened.workspace, opened.settings) if why_not else None

@@ -1,8 +1,7 @@
 """`whyrec recommend`."""
 
-from dataclasses import asdict
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.table import Table
@@ -18,9 +17,10 @@ from agent.cli.options import (
     WorkspaceOption,
     open_workspace,
 )
+from agent.request import Request, as_row
 
 if TYPE_CHECKING:
-    from agent.request import Answer, Recommended, Request
+    from agent.request import Answer, Recommended
 
 
 class ModeChoice(StrEnum):
@@ -166,7 +166,6 @@ def recommend(
         raise typer.BadParameter("--calibrated-by names a field for --calibrated, which is 0")
     if calibrated and user is None and not like:
         raise typer.BadParameter("--calibrated keeps to a history; give a USER or --like TITLE")
-    from agent.request import Request
     from retrieval.shaping import Shaping
 
     opened = open_workspace(workspace)
@@ -200,7 +199,7 @@ def writer_of(writer: WriterChoice, language: LanguageChoice) -> Literal["lm", "
     return writer.value if language is LanguageChoice.en else "template"
 
 
-def _answered(opened: Opened, request: "Request") -> "Answer":
+def _answered(opened: Opened, request: Request) -> "Answer":
     from agent.models import Models
     from agent.recommender import Recommender, serving
 
@@ -208,7 +207,7 @@ def _answered(opened: Opened, request: "Request") -> "Answer":
     return Recommender(opened.workspace, opened.settings, Models(opened.settings, say), live).recommend(request)
 
 
-def _fast(opened: Opened, request: "Request") -> "Answer":
+def _fast(opened: Opened, request: Request) -> "Answer":
     """By the student; the index and a writer are asked for explanations alone."""
     from agent.fast import FastRecommender
 
@@ -219,20 +218,6 @@ def _fast(opened: Opened, request: "Request") -> "Answer":
     from agent.recommender import Recommender
 
     return Recommender(opened.workspace, opened.settings, Models(opened.settings, say)).explained(answer, request)
-
-
-def as_row(row: "Recommended") -> dict[str, Any]:
-    """A row as plain data; what was not asked for is left out."""
-    data: dict[str, Any] = {"place": row.place, "item_id": row.item_id, "title": row.label}
-    if row.by:
-        data["score"] = None if row.score is None else round(row.score, 6)
-        data["by"] = list(row.by)
-        data["stages"] = {stage: round(score, 6) for stage, score in row.stages.items()}
-    if row.explanation is not None:
-        data["explanation"] = row.explanation.text
-        data["written_by"] = row.explanation.written_by
-        data["evidence"] = asdict(row.explanation.evidence)
-    return data
 
 
 def as_tables(rows: "list[Recommended]") -> list[Table]:

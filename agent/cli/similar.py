@@ -13,7 +13,8 @@ from agent.cli.options import (
     WorkspaceOption,
     open_workspace,
 )
-from agent.cli.recommend import as_row, as_tables
+from agent.cli.recommend import as_tables
+from agent.request import as_row
 
 
 def similar(

@@ -1,0 +1,1 @@
+"""The Model Context Protocol: whyrec as tools of other agents."""
