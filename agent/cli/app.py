@@ -10,12 +10,14 @@ from typer.core import TyperGroup
 from agent.cli import (
     INTERRUPTED,
     add_items,
+    compact,
     distill,
     doctor,
     evaluate,
     evaluate_explanations,
     explain,
     export,
+    feedback,
     finetune,
     index,
     init,
@@ -96,6 +98,8 @@ app.command(name="add-items")(add_items.add_items)
 app.command()(recommend.recommend)
 app.command()(explain.explain)
 app.command()(similar.similar)
+app.add_typer(feedback.app, name="feedback")
+app.command()(compact.compact)
 app.command()(tune.tune)
 app.add_typer(finetune.app, name="finetune")
 app.command()(label.label)
