@@ -67,7 +67,9 @@ def test_help_imports_nothing_heavy():
     assert "recommend" in result.stdout
 
 
-@pytest.mark.parametrize("command", ["init", "index", "recommend", "explain", "similar", "doctor"])
+@pytest.mark.parametrize(
+    "command", ["init", "index", "recommend", "explain", "similar", "doctor", "compact", "forget", "export-user"]
+)
 def test_every_help_has_a_sentence_and_an_example(command):
     result = whyrec(command, "--help")
     assert result.returncode == 0

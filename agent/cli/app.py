@@ -17,8 +17,10 @@ from agent.cli import (
     evaluate_explanations,
     explain,
     export,
+    export_user,
     feedback,
     finetune,
+    forget,
     index,
     init,
     label,
@@ -100,6 +102,8 @@ app.command()(explain.explain)
 app.command()(similar.similar)
 app.add_typer(feedback.app, name="feedback")
 app.command()(compact.compact)
+app.command(name="export-user")(export_user.export_user)
+app.command()(forget.forget)
 app.command()(tune.tune)
 app.add_typer(finetune.app, name="finetune")
 app.command()(label.label)
