@@ -19,6 +19,9 @@ NAMEABLE = range(-62_135_596_800_000, 253_402_300_800_000)  # milliseconds since
 EVENTS, LABELS, STUDENTS, USERS = "data/events", "labels", "models", "data/users.parquet"
 
 
+IMPERSONAL = ("writer",)  # kinds of models that learn from no events
+
+
 @dataclass(frozen=True)
 class Forgotten:
     """removed: what was removed, and how much of it. trained: what may have learnt from the person's events."""
@@ -84,8 +87,8 @@ def forget(workspace: Workspace, user_id: str) -> Forgotten:
     }.items():
         removed[name] = sum(len(frame) for path, frame in rows.items() if path.startswith(kind))
     removed |= {"splits": len(splits), "pages of reports": len(reports)}
-    trained = [one for one in stored_models(workspace) if one.version != PACKAGED] if learnt else []
-    return Forgotten({name: count for name, count in removed.items() if count}, trained)
+    trained = [one for one in stored_models(workspace) if one.version != PACKAGED and one.kind not in IMPERSONAL]
+    return Forgotten({name: count for name, count in removed.items() if count}, trained if learnt else [])
 
 
 def _check_known(workspace: Workspace, user_id: str, known: bool) -> None:

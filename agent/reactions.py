@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from agent.settings import Settings
-from retrieval.data.feedback import Reaction
+from retrieval.data.feedback import Reaction, is_text
 from retrieval.data.titles import TitleMatcher
 from retrieval.data.workspace import Workspace
-from retrieval.errors import InputError
+from retrieval.errors import InputError, UnknownUserError
 
 if TYPE_CHECKING:
     from retrieval.data.feedback import Kind
@@ -41,6 +41,14 @@ class Reactions:
         kind, value = self._worth(reaction.strip().lower())
         item_id = TitleMatcher(self._workspace.catalog).find(item)
         return self._workspace.feedback.add(user_id, item_id, kind, value)
+
+    def knows(self, user: str) -> bool:
+        """Whether there is any event or reaction of a user."""
+        try:
+            self._workspace.history(checked_user(user))
+        except UnknownUserError:
+            return False
+        return True
 
     def _worth(self, reaction: str) -> "tuple[Kind, float | None]":
         low, high = self._values()
@@ -76,7 +84,7 @@ def checked_user(user: str) -> str:
     found = _CONTROLS.sub(" ", user).strip()
     if not found:
         raise InputError("the user has no name; give an id of the events, or a new one")
-    if not found.isprintable() and any("\ud800" <= letter <= "\udfff" for letter in found):
+    if not is_text(found):
         raise InputError(f"the user's name {found!r} is not valid UTF-8")
     return found
 

@@ -143,6 +143,16 @@ def test_reactions_to_items_that_are_gone_wait_for_them(root):
     assert reactions_in(root) == []
 
 
+def test_data_that_are_imported_anew_say_what_goes_with_the_events(root, tmp_path):
+    say(root, GIVEN[0])
+    fold(Workspace(root))
+    pl.DataFrame({"item_id": ["space-4"], "title": ["Orbit of Fire"]}).write_csv(tmp_path / "items.csv")
+    for gone in (True, False):
+        result = whyrec("init", root, "--replace", "--items", tmp_path / "items.csv")
+        assert result.exit_code == 0, result.output
+        assert ("reactions that whyrec compact had made events of are gone" in result.stderr) == gone
+
+
 def test_a_restored_database_never_gives_an_id_again(root):
     say(root, GIVEN[0])
     shutil.copy(root / FEEDBACK, root / "backup")

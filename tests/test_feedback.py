@@ -268,6 +268,21 @@ def test_whoever_writes_while_the_data_are_replaced_is_told(root, say):
         shutil.copytree(root.rename(root.with_name("old")), root)
 
 
+def test_a_name_that_is_no_text_is_refused_and_nobody_knows_it(say, root):
+    say("user-0", "space-4", "hide")
+    with pytest.raises(InputError, match="not valid UTF-8"):
+        say("\udcff", "space-4", "hide")
+    with pytest.raises(UnknownUserError):
+        Workspace(root).history("\udcff")
+
+
+def test_somebody_new_is_named_once(root):
+    new = "ann is new: there was no event and no reaction of theirs"
+    assert new in whyrec("feedback", "add", "ann", "space-1", "like", "-w", root).stderr
+    assert new not in whyrec("feedback", "add", "ann", "space-2", "like", "-w", root).stderr
+    assert "is new" not in whyrec("feedback", "add", "user-0", "space-5", "like", "-w", root).stderr
+
+
 def test_a_damaged_or_newer_database_is_named(root, say):
     say("user-0", "space-4", "hide")
     database = sqlite3.connect(root / FEEDBACK)

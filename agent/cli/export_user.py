@@ -20,9 +20,11 @@ def export_user(
     Example:  whyrec export-user 15 --out 15.json
     """
     from agent.personal import exported
+    from agent.reactions import checked_user
     from retrieval.artefacts import write_text
 
-    text = json.dumps(exported(open_workspace(workspace).workspace, user), ensure_ascii=False, indent=1, default=str)
+    data = exported(open_workspace(workspace).workspace, checked_user(user))
+    text = json.dumps(data, ensure_ascii=False, indent=1, default=str)
     if out is None:
         print(text)
         return

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from agent.cli.console import Format, print_rows, say
+from agent.cli.console import Format, note, print_rows, say
 from agent.cli.options import DEFAULT_WORKSPACE, FormatOption, WorkspaceOption, open_workspace
 
 if TYPE_CHECKING:
@@ -34,17 +34,21 @@ def add(
 ) -> None:
     """Say what a user thinks of an item.
 
-    The next recommend and explain go by it, in every mode, nothing has to be trained: like counts as liked, dislike as
-    the worst rating, and a rating as itself. seen: the user has had the item, which says nothing of their taste. What a
-    user dislikes or hides is never recommended to them again, unless they like it later.
+    The next recommend and explain go by it, in every mode; nothing has to be trained. like counts as liked, dislike as
+    the worst rating, a rating as itself. seen: the user has had the item, which says nothing of their taste. What a
+    user dislikes or hides is never recommended to them again, unless they like or rate it later.
 
     Example:  whyrec feedback add 15 "Blade Runner" like
     """
     from agent.reactions import Reactions
 
     opened = open_workspace(workspace)
-    given = Reactions(opened.workspace, opened.settings).add(user, item, reaction)
+    reactions = Reactions(opened.workspace, opened.settings)
+    known = reactions.knows(user)
+    given = reactions.add(user, item, reaction)
     say(f"Noted: {_said(given, opened.workspace)}")
+    if not known:
+        note(f"{given.user_id} is new: there was no event and no reaction of theirs")
 
 
 @app.command(name="list")
@@ -59,10 +63,11 @@ def list_(
 
     Example:  whyrec feedback list 15 --format json
     """
+    from agent.reactions import checked_user
     from retrieval.data.feedback import is_folded
 
     opened = open_workspace(workspace).workspace
-    found, folded = opened.feedback.kept(user)
+    found, folded = opened.feedback.kept(None if user is None else checked_user(user))
     print_rows([_as_row(one, opened) | {"folded": is_folded(one, folded)} for one in found], form)
     if not found:
         say("There are no reactions" + (f" of {user}" if user is not None else ""))
@@ -77,10 +82,11 @@ def undo(
 
     Example:  whyrec feedback undo 15
     """
+    from agent.reactions import checked_user
     from retrieval.errors import InputError
 
     opened = open_workspace(workspace).workspace
-    found = opened.feedback.undo(user)
+    found = opened.feedback.undo(None if user is None else checked_user(user))
     if found is None:
         raise InputError("there is no reaction to take back" + (f" of {user!r}" if user is not None else ""))
     say(f"Taken back: {_said(found, opened)}")

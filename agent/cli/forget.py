@@ -24,10 +24,11 @@ def forget(
     Example:  whyrec forget 15
     """
     from agent.personal import forget as forget_user
+    from agent.reactions import checked_user
 
     opened = open_workspace(workspace).workspace
     with opened.writing():
-        found = forget_user(opened, user)
+        found = forget_user(opened, checked_user(user))
     say(f"Removed of {user}: " + ", ".join(f"{count:,} {name}" for name, count in found.removed.items()))
     print_rows([_as_row(one) for one in found.trained], form)
     if found.trained:

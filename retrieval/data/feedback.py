@@ -73,7 +73,7 @@ class Feedback:
         Raises:
             WorkspaceError: the database cannot be read.
         """
-        if not self.path.is_file():
+        if not self.path.is_file() or not is_text(user_id):
             return []
         with self._opened() as database:
             return select(database, user_id)
@@ -231,6 +231,11 @@ class Feedback:
         finally:
             for path in self.path.parent.glob(f"{work.name}*"):
                 path.unlink(missing_ok=True)
+
+
+def is_text(name: str) -> bool:
+    """Whether a name can be kept: what a terminal could not decode has no UTF-8."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in name)
 
 
 def is_folded(one: Reaction, folded: int) -> bool:
