@@ -17,8 +17,6 @@ from retrieval.errors import UnknownUserError
 
 NAMEABLE = range(-62_135_596_800_000, 253_402_300_800_000)  # milliseconds since 1970: the years 1 to 9999
 EVENTS, LABELS, STUDENTS, USERS = "data/events", "labels", "models", "data/users.parquet"
-
-
 IMPERSONAL = ("writer",)  # kinds of models that learn from no events
 
 

@@ -47,7 +47,7 @@ def fold(workspace: Workspace) -> Folded:
             _put_last(database, workspace)
         return _folded(workspace)
     except (OSError, pl.exceptions.PolarsError) as error:
-        raise WorkspaceError(f"{workspace.events_path} cannot be written ({first_line(error)}); make room") from error
+        raise WorkspaceError(f"{workspace.events_path} cannot be read or written ({first_line(error)})") from error
 
 
 def _folded(workspace: Workspace) -> Folded:
