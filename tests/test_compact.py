@@ -236,3 +236,12 @@ def test_killed_at_any_line_everything_is_folded_exactly_once(planted_root, tmp_
     assert len(folded_by_the_killed) > 40
     assert folded_by_the_killed == sorted(folded_by_the_killed)  # one step makes all the difference
     assert set(folded_by_the_killed) == {0, len(EVENTS)}
+
+
+def test_whoever_reads_while_reactions_become_events_misses_none(root, monkeypatch):
+    say(root, *GIVEN)
+    heard, reader = histories(root), Workspace(root)
+    monkeypatch.setattr(reader, "events", lambda: fold(Workspace(root)) and Workspace(root).events())
+    found = [reader.history(user) for user in PEOPLE]
+    assert [(dict(zip(one.items, one.values, strict=True)), one.seen, one.never) for one in found] == heard
+    assert reactions_in(root) == [("user-0", "space-5", "dislike"), *GIVEN[4:]]

@@ -4,6 +4,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.table import Table
+from rich.text import Text
 
 from agent.cli.console import Format, note, print_rows, say
 from agent.cli.options import DEFAULT_WORKSPACE, FormatOption, WorkspaceOption, open_workspace
@@ -68,7 +70,8 @@ def list_(
 
     opened = open_workspace(workspace).workspace
     found, folded = opened.feedback.kept(None if user is None else checked_user(user))
-    print_rows([_as_row(one, opened) | {"folded": is_folded(one, folded)} for one in found], form)
+    rows = [_as_row(one, opened) | {"folded": is_folded(one, folded)} for one in found]
+    print_rows(rows, form, _as_table(rows))
     if not found:
         say("There are no reactions" + (f" of {user}" if user is not None else ""))
 
@@ -101,6 +104,20 @@ def _as_row(one: "Reaction", workspace: "Workspace") -> dict[str, Any]:
     given = datetime.fromtimestamp(one.timestamp / 1000, UTC).isoformat(timespec="seconds")
     row = {"user_id": one.user_id, "item_id": one.item_id, "title": _label(one, workspace)}
     return {**row, "reaction": one.kind, "value": one.value, "given": given}
+
+
+def _as_table(rows: list[dict[str, Any]]) -> Table:
+    """The same for people: ids and titles may be long, a value may be missing."""
+    table = Table(box=None, pad_edge=False)
+    for name in ("user_id", "item_id", "title"):
+        table.add_column(name, overflow="fold")
+    for name in ("reaction", "value", "given", "folded"):
+        table.add_column(name, no_wrap=True)
+    for row in rows:
+        value = "" if row["value"] is None else f"{row['value']:g}"
+        cells = {**row, "value": value, "folded": "folded" if row["folded"] else ""}
+        table.add_row(*(Text(cell) for cell in cells.values()))
+    return table
 
 
 def _label(one: "Reaction", workspace: "Workspace") -> str:

@@ -169,9 +169,10 @@ class Workspace:
             UnknownUserError: no event and no reaction of this user.
             WorkspaceError: the events or the reactions cannot be read.
         """
+        # Reactions first: one that becomes an event in between is read twice, which does no harm, and never missed.
+        reactions = [one for one in self.feedback.of(user_id) if one.item_id in self.catalog]
         try:
             events = events_of(self.events(), user_id)
-            reactions = [one for one in self.feedback.of(user_id) if one.item_id in self.catalog]
             if events.is_empty() and not reactions:
                 raise UnknownUserError(self._unknown_user(user_id))
         except (OSError, pl.exceptions.PolarsError) as error:
