@@ -300,3 +300,24 @@ def test_doctor_says_how_many_wait(root, say):
     say("user-0", "space-4", "hide")
     say("user-0", "space-5", "like")
     assert "2 reactions in force; 1 wait to become events: whyrec compact" in _feedback(Workspace(root)).found
+
+
+def test_a_full_disk_is_said_and_loses_nothing(root, say):
+    say("user-0", "space-4", "hide")
+    code = """
+    import resource, sys
+    from pathlib import Path
+    from retrieval.data.workspace import Workspace
+    feedback = Workspace(Path(sys.argv[1])).feedback
+    resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))
+    for place in range(10_000):
+        feedback.add("user-0", f"item {place} " + "x" * 1000, "like", 5.0)
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code), str(root)], capture_output=True, text=True, check=False
+    )
+    assert "WorkspaceError" in done.stderr.splitlines()[-1]
+    assert "make room" in done.stderr.splitlines()[-1]
+    kept, _ = Workspace(root).feedback.kept()
+    assert kept[0].kind == "hide"
+    assert [one.item_id.split()[1] for one in kept[1:]] == [str(place) for place in range(len(kept) - 1)]

@@ -151,7 +151,8 @@ class Feedback:
                 database.execute("UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = 'reactions'", (folded,))
                 yield database
             except BaseException:
-                database.execute("ROLLBACK")
+                if database.in_transaction:  # SQLite itself ends it where the disk is full
+                    database.execute("ROLLBACK")
                 raise
             database.execute("COMMIT")
             if not self.path.is_file() or self.path.stat().st_ino != opened:
