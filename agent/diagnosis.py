@@ -11,6 +11,7 @@ import polars as pl
 
 from agent.models import Models
 from agent.settings import Settings, described, load_settings
+from retrieval.data.feedback import is_folded
 from retrieval.data.workspace import Workspace
 from retrieval.errors import WhyrecError, command
 from retrieval.model_source import locate_model
@@ -100,6 +101,7 @@ def _workspace(root: Path) -> Iterator[Finding]:
         yield Finding("workspace", "ok", f"{root}: {len(workspace.catalog):,} items, {events:,} events")
         yield _index(workspace, settings)
         yield _fusion(workspace, settings)
+        yield _feedback(workspace)
     except WhyrecError as error:
         yield Finding("workspace", "wrong", str(error))
 
@@ -132,6 +134,15 @@ def _fusion(workspace: Workspace, settings: Settings) -> Finding:
     if live.events != workspace.events_fingerprint:
         return Finding("fusion", "stale", f"made of other events; run: {command('tune', workspace.root)}")
     return Finding("fusion", "ok", f"{live.fusion.strategy} of {', '.join(live.fusion.used)}")
+
+
+def _feedback(workspace: Workspace) -> Finding:
+    kept, folded = workspace.feedback.kept()
+    waiting = sum(one.value is not None and not is_folded(one, folded) for one in kept)
+    if not waiting:
+        return Finding("feedback", "ok", f"{len(kept):,} reactions in force, none waits to become an event")
+    again = command("compact", workspace.root)
+    return Finding("feedback", "ok", f"{len(kept):,} reactions in force; {waiting:,} wait to become events: {again}")
 
 
 def _int8() -> Finding:

@@ -45,9 +45,10 @@ class FastRecommender:
         chosen = Chosen.of(request, lambda: self._titles)
         history, named = self._history(request)
         if len(history) == 0:
-            raise InputError("nothing to go on: give a USER or --like TITLE")
+            raise InputError(request.nothing_to_go_on)
         histories = Histories.of([history], self._items)
-        excluded = histories if request.exclude_seen else Histories.of([named], self._items)
+        left_out = tuple(history.excluded(had=request.exclude_seen) | set(named.items))
+        excluded = Histories.of([History(left_out, (1.0,) * len(left_out))], self._items)
         found = self._stored.student.recommend(
             histories,
             request.shaping.pool(request.k),

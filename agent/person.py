@@ -83,8 +83,8 @@ class PersonReader:
         searched = history.items if self._text.positive_from is None else liked
         interests = [interest_in(self._vectors(items), self._text.sharpness) for items in (searched, named) if items]
         if not interests and asked is None:
-            raise InputError("nothing to go on: give a USER, --like TITLE or --query WORDS")
-        exclude = (frozenset(history.items) if request.exclude_seen else frozenset()) | set(named)
+            raise InputError(request.nothing_to_go_on)
+        exclude = history.excluded(had=request.exclude_seen) | set(named)
         verbs = {**dict.fromkeys(liked, did), **dict.fromkeys(named, "liked")}
         known = history.then(History(named, (self._settings.events.liked_from,) * len(named)))
         taste = Taste(verbs, query, None if asked is None else asked[0], known)

@@ -192,6 +192,10 @@ class Recommender:
         if item_id in person.history.items:
             value = person.history.values[person.history.items.index(item_id)]
             notes.append(f"this user has had {label} already (value {value:g})")
+        elif item_id in person.history.seen:
+            notes.append(f"this user has had {label} already")
+        if item_id in person.history.never:
+            notes.append(f"this user disliked or hid {label}: it is never recommended to them")
         return Answer([Recommended(1, item_id, label, None, {}, explanation=explanation)], notes)
 
     def similar(self, item: str, k: int, where: str = "") -> Answer:

@@ -45,6 +45,13 @@ class Request:
     pin: tuple[str, ...] = ()
     ban: tuple[str, ...] = ()
 
+    @property
+    def nothing_to_go_on(self) -> str:
+        """What to say where neither the history nor the request tells what to look for."""
+        if self.user is None:
+            return "nothing to go on: give a USER, --like TITLE or --query WORDS"
+        return f"nothing to go on: {self.user!r} has said only what not to recommend; add --like TITLE"
+
 
 @dataclass(frozen=True)
 class Recommended:

@@ -12,7 +12,7 @@ from agent.stored_student import MEASURED
 from agent.tuned_ranker import PACKAGED
 from retrieval.artefacts import write_text
 from retrieval.data.workspace import Workspace
-from retrieval.errors import InputError, ModelError, first_line
+from retrieval.errors import InputError, ModelError, command, first_line
 from retrieval.versions import CURRENT, current_version, version_names
 
 KINDS = ("fusion", "encoder", "ranker", "writer", "intent", "student", MEASURED.name)
@@ -106,6 +106,28 @@ _SAYS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "student": _student,
     MEASURED.name: _student,
 }
+
+
+def trained_on_other_events(workspace: Workspace) -> list[tuple[Stored, str]]:
+    """What serves and was trained on other events than there are now, each with the command that renews it.
+
+    A ranker and a writer are proven on items as well, and are not among them.
+
+    Raises:
+        ModelError: a description cannot be read.
+    """
+    root, found = workspace.root, []
+    again = {
+        "fusion": command("tune", root),
+        "encoder": command("finetune encoder", root),
+        "student": f"{command('label', root)} && {command('distill', root)}",
+    }
+    for one in stored_models(workspace):
+        if one.live and one.kind in again:
+            config = json.loads((one.folder / "config.json").read_text(encoding="utf-8"))
+            if config.get("events", "") not in ("", workspace.events_fingerprint):
+                found.append((one, again[one.kind]))
+    return found
 
 
 def use_model(workspace: Workspace, version: str) -> Stored:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from agent.recommender import Recommender
 from agent.request import Recommended, Request
+from retrieval.data.events import History
 
 
 @dataclass(frozen=True)
@@ -14,7 +15,8 @@ class WhyNot:
     place: from 1, None where it is not among the candidates. listed: how many items the list has; candidates: how many
     were put in order. had: the value of the person's own event, None without one. last: the last item listed. item,
     other: what each stage gives the item and the last one listed: in that order, or where the item is not in it, by the
-    scorers alone, asked about the list and the item.
+    scorers alone, asked about the list and the item. seen, never: whether the person said that they have had it, or
+    disliked or hid it.
     """
 
     item_id: str
@@ -26,12 +28,18 @@ class WhyNot:
     last: Recommended
     item: Mapping[str, float]
     other: Mapping[str, float]
+    seen: bool = False
+    never: bool = False
 
     @property
     def said(self) -> str:
         """The reason in words."""
         if self.place is not None and self.place <= self.listed:
             return f"{self.label} is in the list, at place {self.place}."
+        if self.never:
+            return f"{self.label} is left out because the user disliked or hid it."
+        if self.seen:
+            return f"{self.label} is left out because the user said that they have had it."
         if self.had is not None:
             return f"{self.label} is left out because the user has had it (value {self.had:g})."
         if self.place is not None:
@@ -49,15 +57,20 @@ def why_not(recommender: Recommender, request: Request, candidates: int, item: s
     """
     item_id = recommender.titles.find(item)
     person = recommender.people.read(request)
-    had = dict(zip(person.history.items, person.history.values, strict=True)).get(item_id)
+    history = person.history
+    had = dict(zip(history.items, history.values, strict=True)).get(item_id)
     ordered = recommender.recommend(replace(request, k=max(request.k, candidates))).rows
     place = next((row.place for row in ordered if row.item_id == item_id), None)
     listed = ordered[: request.k]
     last, label = listed[-1], recommender.catalog.label(item_id)
+    found = WhyNot(item_id, label, place, len(listed), len(ordered), had, last, {}, last.stages)
     if place is not None:
-        asked = ordered[place - 1]
-        return WhyNot(item_id, label, place, len(listed), len(ordered), had, last, asked.stages, last.stages)
+        return replace(found, item=ordered[place - 1].stages)
     alone = frozenset({item_id, *(row.item_id for row in listed)})
     beside = replace(request, k=len(alone), among=alone, exclude_seen=False, alpha=0.0)
+    never = item_id in history.never
+    if never:  # nothing is left out of a history that is given
+        beside = replace(beside, history=History(history.items, history.values))
     stages = {row.item_id: row.stages for row in recommender.recommend(beside).rows}
-    return WhyNot(item_id, label, None, len(listed), len(ordered), had, last, stages[item_id], stages[last.item_id])
+    found = replace(found, item=stages[item_id], other=stages[last.item_id])
+    return replace(found, seen=item_id in history.seen, never=never)

@@ -32,12 +32,12 @@ def atomic_folder(final: Path, *, replace: bool = False) -> Iterator[Path]:
         for path in sorted(work.rglob("*"), reverse=True):
             if path.is_file():
                 path.chmod(0o644)  # some libraries write files that nobody else may read
-            _sync(path)
+            sync(path)
         _refuse_existing(final, replace)
         if final.exists():
             final.rename(old)
         work.rename(final)
-        _sync(final.parent)
+        sync(final.parent)
     except BaseException:
         if old.exists() and not final.exists():
             old.rename(final)
@@ -54,7 +54,8 @@ def _refuse_existing(final: Path, replace: bool) -> None:
         raise FileExistsError(str(final))
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Wait until a file or a folder is on disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -67,7 +68,7 @@ def write_text(path: Path, text: str) -> None:
     work = path.with_name(f".{path.name}.part")
     try:
         work.write_text(text, encoding="utf-8")
-        _sync(work)
+        sync(work)
         work.rename(path)
     finally:
         work.unlink(missing_ok=True)

@@ -67,7 +67,10 @@ def test_help_imports_nothing_heavy():
     assert "recommend" in result.stdout
 
 
-@pytest.mark.parametrize("command", ["init", "index", "recommend", "explain", "similar", "doctor", "mcp"])
+@pytest.mark.parametrize(
+    "command",
+    "init index recommend explain similar chat doctor mcp compact forget export-user".split(),
+)
 def test_every_help_has_a_sentence_and_an_example(command):
     result = whyrec(command, "--help")
     assert result.returncode == 0

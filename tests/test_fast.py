@@ -92,6 +92,46 @@ def test_somebody_new_names_what_they_like_and_filters_hold(served):
     assert f"only {len(rows)} of 50 items" in result.stderr
 
 
+def test_a_reaction_counts_in_the_next_process(served, folders, tmp_path):
+    root = shutil.copytree(served[0], tmp_path / "ws")
+
+    def asked(user, *words, mode):
+        call = [sys.executable, "-c", "from agent.cli import main; main()", "recommend", user, "--mode", mode, *words]
+        variables = {**os.environ, **environment(folders), **ALONE}
+        result = subprocess.run(
+            [*call, "-w", str(root), "-f", "json"], capture_output=True, text=True, check=True, env=variables
+        )
+        return [row["item_id"] for row in json.loads(result.stdout)]
+
+    for title in ("Jungle Tale 01", "Jungle Tale 03"):
+        assert whyrec("feedback", "add", "newcomer", title, "like", "-w", root).exit_code == 0
+    found = asked("newcomer", "-k", "5", mode="fast")
+    assert sum(item.startswith("jungle") for item in found) >= 4
+    assert {"jungle-01", "jungle-03"}.isdisjoint(found)
+    for item, reaction in zip(found, ("dislike", "hide"), strict=False):
+        assert whyrec("feedback", "add", "newcomer", f"id:{item}", reaction, "-w", root).exit_code == 0
+    for mode in ("fast", "retrieval"):
+        again = asked("newcomer", "-k", "80", "--include-seen", mode=mode)
+        assert len(again) > 70
+        assert set(found[:2]).isdisjoint(again)
+        assert sum(item.startswith("jungle") for item in again[:10]) >= 8
+    assert "loaded []" in fast(root, "newcomer").stderr
+
+
+def test_compacting_names_what_knows_other_events(served, tmp_path):
+    root = shutil.copytree(served[0], tmp_path / "ws")
+    assert whyrec("feedback", "add", "newcomer", "Jungle Tale 01", "like", "-w", root).exit_code == 0
+    before = fast(root, "newcomer", "-k", "5", "-f", "json")
+    result = whyrec("compact", "-w", root)
+    assert "Events now: 1 like" in result.stderr
+    assert "the student" in result.stderr
+    assert "knows other events than there are now; renew it: whyrec label" in said_by(result)
+    after = fast(root, "newcomer", "-k", "5", "-f", "json")
+    assert after.stdout == before.stdout
+    assert "taught on other events" not in before.stderr
+    assert "taught on other events" in after.stderr
+
+
 def test_explanations_come_along_on_request(served, folders):
     root, _ = served
     words = ("recommend", "user-01", "--mode", "fast", "-k", "2", "--explain", "--writer", "template", "-f", "json")

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
-from retrieval.data.events import History, preferred, read_history
+from retrieval.data.events import History, events_of, history_of, preferred
 from retrieval.data.histories import Histories, latest_events, sparse, where
 
 SCHEMA = {"user_id": pl.String, "item_id": pl.String, "value": pl.Float64, "timestamp": pl.Int64}
@@ -116,7 +116,7 @@ def test_an_empty_batch():
 @given(event_lists.filter(lambda events: len({event[:2] for event in events}) == len(events)))
 def test_a_single_history_read_from_events_has_the_values_of_its_row(events):
     everybody = Histories.from_events(frame(events), ITEMS)
-    singles = Histories.of([read_history(frame(events).lazy(), user) for user in everybody.users], ITEMS)
+    singles = Histories.of([history_of(events_of(frame(events).lazy(), user)) for user in everybody.users], ITEMS)
     assert list(stored(singles).values()) == list(stored(everybody).values())
 
 

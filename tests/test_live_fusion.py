@@ -338,3 +338,20 @@ def test_a_cascade_whose_first_scorer_knows_nothing_still_recommends(alpha, serv
     live = replace(load(served_root, "rrf"), fusion=fusion)
     serves = Recommender(Workspace(served_root), PLANTED_SETTINGS, models, live)
     assert ids(serves.recommend(Request(history=History(("space-5",), (5.0,)), k=3, alpha=alpha)))
+
+
+@every_strategy
+def test_reactions_count_in_every_fusion(strategy, copied, models):
+    feedback = Workspace(copied).feedback
+    feedback.add("newcomer", "western-1", "like", 5.0)
+    first = ids(recommender(copied, models, strategy).recommend(Request("newcomer", k=6)))
+    assert first[0].startswith("western")
+    assert "western-1" not in first
+    feedback.add("newcomer", first[0], "dislike", 1.0)
+    feedback.add("newcomer", first[1], "hide", None)
+    feedback.add("newcomer", first[2], "seen", None)
+    again = recommender(copied, models, strategy)
+    assert not {*first[:3]} & set(ids(again.recommend(Request("newcomer", k=18))))
+    asked_for = ids(again.recommend(Request("newcomer", k=18, exclude_seen=False)))
+    assert first[2] in asked_for
+    assert not {*first[:2]} & set(asked_for)

@@ -11,13 +11,17 @@ from agent.cli import (
     INTERRUPTED,
     add_items,
     chat,
+    compact,
     distill,
     doctor,
     evaluate,
     evaluate_explanations,
     explain,
     export,
+    export_user,
+    feedback,
     finetune,
+    forget,
     index,
     init,
     label,
@@ -99,6 +103,10 @@ app.command()(recommend.recommend)
 app.command()(explain.explain)
 app.command()(similar.similar)
 app.command()(chat.chat)
+app.add_typer(feedback.app, name="feedback")
+app.command()(compact.compact)
+app.command(name="export-user")(export_user.export_user)
+app.command()(forget.forget)
 app.command()(tune.tune)
 app.add_typer(finetune.app, name="finetune")
 app.command()(label.label)

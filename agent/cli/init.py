@@ -12,6 +12,7 @@ from agent.cli.options import DEFAULT_WORKSPACE
 from agent.settings import Settings, load_settings
 from retrieval.data.columns import parse_overrides
 from retrieval.data.demo import movielens_100k, movielens_small
+from retrieval.data.feedback import FOLDED
 from retrieval.data.import_report import ImportReport
 from retrieval.data.import_tables import Imported
 from retrieval.data.readers import Table, scan_table
@@ -73,6 +74,7 @@ def init(
         raise typer.BadParameter(f"{root} keeps its settings; write the noun into {root / 'whyrec.toml'}")
     tables = _opened(items, events, users) if demo is None else _packaged(demo)
     had_users = kept and replace and Workspace(root).users_path.exists()
+    had_folded = kept and replace and any(Workspace(root).events_path.glob(f"{FOLDED}-*"))
     imported = create_workspace(
         root,
         *tables,
@@ -90,6 +92,8 @@ def init(
         report_table("users", imported.people)
     elif had_users:
         note("the users' attributes from before are gone: these data have none (--users FILE brings them)")
+    if had_folded:
+        note("reactions that whyrec compact had made events of are gone with the events from before")
     if kept:
         _compare(load_settings(root / "whyrec.toml"), imported)
     say(f"Workspace {root} is ready. Next: {command('index', root)}")

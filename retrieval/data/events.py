@@ -1,6 +1,6 @@
 """What users did: events, and one user's history made of them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -12,10 +12,15 @@ Preference = Literal["liked", "rated", "preferred"]
 
 @dataclass(frozen=True)
 class History:
-    """One user's items, oldest first, each once with its latest value."""
+    """One user's items, oldest first, each once with its latest value.
+
+    seen: what the user has had beside them, without a value. never: what is not to be recommended again at all.
+    """
 
     items: tuple[str, ...]
     values: tuple[float, ...]
+    seen: frozenset[str] = frozenset()
+    never: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         if len(self.items) != len(self.values) or len(set(self.items)) != len(self.items):
@@ -29,24 +34,34 @@ class History:
         new = set(later.items)
         earlier = [pair for pair in zip(self.items, self.values, strict=True) if pair[0] not in new]
         pairs = [*earlier, *zip(later.items, later.values, strict=True)]
-        return History(tuple(item_id for item_id, _ in pairs), tuple(value for _, value in pairs))
+        items, values = tuple(item_id for item_id, _ in pairs), tuple(value for _, value in pairs)
+        return History(items, values, self.seen | later.seen, self.never | later.never)
 
     def without(self, item_id: str) -> "History":
         """This history with one item left out."""
         pairs = [pair for pair in zip(self.items, self.values, strict=True) if pair[0] != item_id]
-        return History(tuple(other for other, _ in pairs), tuple(value for _, value in pairs))
+        items, values = tuple(other for other, _ in pairs), tuple(value for _, value in pairs)
+        return replace(self, items=items, values=values)
+
+    def excluded(self, *, had: bool) -> frozenset[str]:
+        """What must not be recommended: what never may, and with ``had`` all that the user has had."""
+        return self.never | self.seen | frozenset(self.items) if had else self.never
 
 
-def read_history(events: pl.LazyFrame, user_id: str) -> History:
-    """The history of one user; empty when there is no event of this user. Equal times are ordered by item id."""
-    frame = (
+def events_of(events: pl.LazyFrame, user_id: str) -> pl.DataFrame:
+    """The events of one user (item_id, value, timestamp), oldest first. Equal times are ordered by item id."""
+    return (
         events.filter(pl.col("user_id") == user_id)
         .select("item_id", "value", "timestamp")
         .collect(engine="streaming")
         .sort("timestamp", "item_id", nulls_last=False)
-        .unique("item_id", keep="last", maintain_order=True)
     )
-    return History(tuple(frame["item_id"]), tuple(frame["value"]))
+
+
+def history_of(events: pl.DataFrame) -> History:
+    """The history that one user's events (item_id, value), oldest first, make."""
+    latest = events.unique("item_id", keep="last", maintain_order=True)
+    return History(tuple(latest["item_id"]), tuple(latest["value"]))
 
 
 def preferred(values: NDArray[Any], liked_from: float) -> tuple[NDArray[np.bool_], Preference]:

@@ -6,7 +6,7 @@ import os
 import shutil
 import tomllib
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
@@ -16,8 +16,10 @@ from filelock import FileLock, Timeout
 
 from retrieval.artefacts import atomic_folder, file_fingerprint
 from retrieval.data.catalog import Catalog
-from retrieval.data.events import History, read_history
+from retrieval.data.events import History, events_of, history_of
+from retrieval.data.feedback import FEEDBACK, Feedback
 from retrieval.data.import_tables import Imported, check_overrides, import_tables
+from retrieval.data.reacted import reacted
 from retrieval.data.readers import Table
 from retrieval.errors import UnknownUserError, WorkspaceError, command, first_line
 
@@ -64,6 +66,7 @@ class Workspace:
         self.items_path = root / "data" / "items.parquet"
         self.events_path = root / "data" / "events"
         self.users_path = root / "data" / "users.parquet"
+        self.feedback = Feedback(root / FEEDBACK, self.events_path)
 
     @property
     def name(self) -> str:
@@ -154,20 +157,27 @@ class Workspace:
         except (OSError, pl.exceptions.PolarsError) as error:
             raise _unreadable(self.users_path, error) from error
 
+    @property
+    def timed(self) -> bool:
+        """Whether timestamps are milliseconds since 1970, and not positions (`times`)."""
+        return self.times not in ("order", "none")
+
     def history(self, user_id: str) -> History:
-        """What one user did, oldest first.
+        """What one user did and said, oldest first; what they said of items that are gone is left out.
 
         Raises:
-            UnknownUserError: no event of this user.
-            WorkspaceError: the events cannot be read.
+            UnknownUserError: no event and no reaction of this user.
+            WorkspaceError: the events or the reactions cannot be read.
         """
+        # Reactions first: one that becomes an event in between is read twice, which does no harm, and never missed.
+        reactions = [one for one in self.feedback.of(user_id) if one.item_id in self.catalog]
         try:
-            history = read_history(self.events(), user_id)
-            if len(history) == 0:
+            events = events_of(self.events(), user_id)
+            if events.is_empty() and not reactions:
                 raise UnknownUserError(self._unknown_user(user_id))
         except (OSError, pl.exceptions.PolarsError) as error:
             raise _unreadable(self.events_path, error) from error
-        return history
+        return reacted(events, reactions, timed=self.timed) if reactions else history_of(events)
 
     def _unknown_user(self, user_id: str) -> str:
         some = (
@@ -237,10 +247,11 @@ def create_workspace(
     check_overrides(tables, overrides)
     # A workspace of a newer format is not opened, and one that is being written is waited for.
     lock = Workspace(root).writing() if occupied else nullcontext()
-    with lock, atomic_folder(root, replace=replace) as folder:
+    with lock, ExitStack() as until_replaced, atomic_folder(root, replace=replace) as folder:
         imported = import_tables(folder / "data", tables, overrides, skip_invalid=skip_invalid)
         if occupied:
             _keep(root, folder)
+            until_replaced.enter_context(Workspace(root).feedback.carried_to(folder))
         else:
             (folder / "whyrec.toml").write_text(_settings_text(imported, noun), encoding="utf-8")
         (folder / "data" / "import.json").write_text(json.dumps(asdict(imported), indent=1), encoding="utf-8")
@@ -259,7 +270,7 @@ def _settings_text(imported: Imported, noun: str) -> str:
 def _keep(old: Path, new: Path) -> None:
     """Take everything but the data along, as hard links: nothing is lost if the process ends half-way."""
     for path in old.iterdir():
-        if path.name == "data" or path.name.startswith("."):
+        if path.name == "data" or path.name.startswith((".", FEEDBACK)):
             continue
         if path.is_dir():
             shutil.copytree(path, new / path.name, copy_function=os.link)
