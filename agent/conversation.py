@@ -18,11 +18,15 @@ Reaction = Literal["like", "dislike"]
 
 @dataclass(frozen=True)
 class State:
-    """What holds at a turn: how many items are listed, the wishes, and the items that the person disliked."""
+    """What holds at a turn: how many items are listed, the wishes, and the items that the person disliked.
+
+    take_back: undoes what the turn kept beyond the conversation.
+    """
 
     k: int
     wishes: tuple[Wish, ...] = ()
     disliked: tuple[str, ...] = ()
+    take_back: Callable[[], object] = field(default=lambda: None, compare=False)
 
 
 @dataclass
@@ -37,7 +41,7 @@ class Reply:
 
 
 class Conversation:
-    """One person's, with one recommender; nothing of it is kept but by ``react``."""
+    """One person's, with one recommender; nothing of it is kept but reactions."""
 
     def __init__(
         self,
@@ -45,15 +49,15 @@ class Conversation:
         read: Callable[[str], Intent],
         user: str | None = None,
         mode: Mode = "auto",
-        react: Callable[[str, Reaction], None] = lambda _item_id, _reaction: None,
+        keep: Callable[[str, Reaction], Callable[[], object]] = lambda _item_id, _reaction: lambda: None,
         k: int = 10,
     ):
-        """read: an utterance's intent. react: is told of reactions to items, to keep them. k: items of a list."""
+        """read: an utterance's intent. keep: keeps a reaction, and gives what takes it back. k: items of a list."""
         self._recommender = recommender
         self._read = read
         self._user = user
         self._mode: Mode = mode
-        self._react = react
+        self._keep = keep
         self._finder = WishFinder(recommender.catalog, recommender.titles)
         self._begun = State(k=k)
         self._states = [self._begun]
@@ -104,9 +108,9 @@ class Conversation:
         if reaction == "like":
             state = self._with(self.state, [Wish("like", row.label, row.item_id, row.label)], [], None)
         else:
-            state = replace(self.state, disliked=(*self.state.disliked, row.item_id))
+            state = State(self.state.k, self.state.wishes, (*self.state.disliked, row.item_id))
         reply = self._turn(state)
-        self._react(row.item_id, reaction)
+        self._states[-1] = replace(state, take_back=self._keep(row.item_id, reaction))
         return reply
 
     def why(self, number: int) -> Reply:
@@ -127,7 +131,7 @@ class Conversation:
         """
         if len(self._states) == 1:
             raise InputError("there is nothing to undo")
-        self._states.pop()
+        self._states.pop().take_back()
         state = self._states.pop()
         if state.wishes or self._user:
             return self._turn(state)
@@ -143,7 +147,7 @@ class Conversation:
     def _with(self, state: State, wishes: list[Wish], gone: list[Wish], k: int | None) -> State:
         """A later wish about the same thing takes the place of an earlier one."""
         kept = [wish for wish in state.wishes if wish not in gone and not any(_replaces(new, wish) for new in wishes)]
-        return replace(state, wishes=(*kept, *dict.fromkeys(wishes)), k=state.k if k is None else k)
+        return State(state.k if k is None else k, (*kept, *dict.fromkeys(wishes)), state.disliked)
 
     def _turn(self, state: State) -> Reply:
         answer = self._recommender.recommend(self._request(state, POOL if _ordered(state) else 1))

@@ -119,12 +119,22 @@ def test_a_disliked_item_never_returns(talk):
 
 def test_a_reaction_is_kept_and_changes_the_next_list(recommender):
     kept = []
-    talk = Conversation(recommender, read_intent, None, "retrieval", lambda *one: kept.append(one), k=5)
+
+    def keep(*reaction):
+        kept.append(reaction)
+        return lambda: kept.remove(reaction)
+
+    talk = Conversation(recommender, read_intent, None, "retrieval", keep, k=5)
     before = talk.say("something like Moon Base")
     after = talk.react(1, "like")
     assert kept == [(before.rows[0].item_id, "like")]
     assert before.rows[0].item_id not in [row.item_id for row in after.rows]
     assert told(after.wishes)[-1] == f"like {before.rows[0].label}"
+    talk.say("no drama")
+    talk.undo()
+    assert len(kept) == 1
+    talk.undo()
+    assert kept == []
 
 
 def test_why_is_answered_from_the_last_list(talk):

@@ -57,7 +57,8 @@ def chat(
 ) -> None:
     """Talk: say what you want, react to what is listed, ask why; wishes add up until they are dropped.
 
-    Each answer shows what was understood. Without a terminal, lines are read from standard input.
+    Each answer shows what was understood. Reactions of a USER are kept (whyrec feedback list). Without a terminal,
+    lines are read from standard input.
 
     Example:  whyrec chat 7
     """
@@ -103,6 +104,7 @@ class _Loading:
 def _conversation(opened: Opened, user: str | None, k: int, mode: ModeChoice, reader: ReaderChoice) -> "Conversation":
     from agent.conversation import Conversation
     from agent.models import Models
+    from agent.reactions import Reactions
     from agent.reading import intent_reader
     from agent.recommender import Recommender, serving
 
@@ -110,7 +112,15 @@ def _conversation(opened: Opened, user: str | None, k: int, mode: ModeChoice, re
     live = serving(opened.workspace, opened.settings) if mode is not ModeChoice.retrieval else None
     recommender = Recommender(opened.workspace, opened.settings, models, live)
     read = intent_reader(models, recommender.catalog, rules=reader is ReaderChoice.rules, note=note)
-    return Conversation(recommender, read, user, mode.value, k=k)
+    reactions = Reactions(opened.workspace, opened.settings)
+
+    def keep(item_id: str, reaction: str) -> Callable[[], object]:
+        if user is None:
+            return lambda: None
+        kept = reactions.add(user, f"id:{item_id}", reaction)
+        return lambda: opened.workspace.feedback.undo(kept.user_id)
+
+    return Conversation(recommender, read, user, mode.value, keep, k)
 
 
 def _lines() -> Iterator[str]:

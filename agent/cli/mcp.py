@@ -33,26 +33,36 @@ def mcp(
             show_default=False,
         ),
     ] = None,
+    allow_feedback: Annotated[
+        bool, typer.Option("--allow-feedback", help="A tool more, which keeps what users say of items.")
+    ] = False,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
 ) -> None:
     """Let other agents use whyrec as tools, by the Model Context Protocol: recommend, explain, similar and search.
 
-    A client starts it and talks to it on standard input and output. The tools change nothing. Workspace and models are
-    loaded at the first call and then kept: start it anew when the workspace has changed.
+    A client starts it and talks to it on standard input and output. The tools change nothing unless that is allowed.
+    Workspace and models are loaded at the first call and then kept: start it anew when the workspace has changed.
 
     Example:  whyrec mcp --workspace shop
     """
     if any(find_spec(package) is None for package in PACKAGES):
         raise InputError("whyrec mcp needs the package mcp, version 2 or newer: pip install 'whyrec[mcp]'")
+    from agent.mcp.feedback import feedback_tool
     from agent.mcp.server import make_server
     from agent.mcp.tools import TOOLS
     from agent.mcp.transports import serve_http, serve_stdio, token_from
+    from agent.reactions import Reactions
 
     @cache
     def recommender() -> "Recommender":
         return _opened(workspace)
 
-    server = make_server(TOOLS, recommender)
+    def reactions() -> "Reactions":
+        opened = open_workspace(workspace)
+        return Reactions(opened.workspace, opened.settings)
+
+    tools = [*TOOLS, feedback_tool(reactions)] if allow_feedback else TOOLS
+    server = make_server(tools, recommender)
     signal.signal(signal.SIGINT, _leave)
     if port is None:
         serve_stdio(server)
