@@ -1,10 +1,12 @@
 """`whyrec chat` from a pipe and at a terminal, and tuning what reads it."""
 
+import contextlib
 import json
 import os
 import pty
 import select
 import shutil
+import signal
 import sys
 import time
 from dataclasses import replace
@@ -16,6 +18,8 @@ from typer.testing import CliRunner
 from agent import intent_tuning
 from agent.cli.app import app
 from agent.tuned_adapter import current_tuned
+
+PROMPT = b"\x1b[?2004h"  # the terminal is told to expect typing
 
 pytestmark = pytest.mark.usefixtures("exactly")
 
@@ -99,24 +103,26 @@ def test_the_prompt_is_there_before_the_models(root, folders):
         os.execv(sys.executable, [sys.executable, "-m", "agent.cli", "chat", "user-01", "-k", "2", "-w", str(root)])
     seen = b""
 
-    def until(wanted: bytes, seconds: float) -> bool:
+    def until(wanted: bytes, times: int = 1) -> bool:
         nonlocal seen
-        end = time.monotonic() + seconds
-        while time.monotonic() < end and wanted not in seen:
+        end = time.monotonic() + 60
+        while time.monotonic() < end and seen.count(wanted) < times:
             if select.select([terminal], [], [], 0.1)[0]:
-                try:
-                    seen += os.read(terminal, 4096)
-                except OSError:
-                    return wanted in seen
-        return wanted in seen
+                seen += os.read(terminal, 4096)
+        return seen.count(wanted) >= times
 
-    assert until(b">", 60), seen
-    os.write(terminal, b"with space\r")
-    assert until(b"[1 with", 120), seen
-    os.write(terminal, b"\x04")
-    until(b"\x00never", 5)
-    _, status = os.waitpid(pid, 0)
-    assert os.waitstatus_to_exitcode(status) == 0
+    try:
+        assert until(PROMPT), seen
+        os.write(terminal, b"with space\r")
+        assert until(b"[1 with"), seen
+        assert until(PROMPT, 2), seen
+        os.write(terminal, b"\x04")
+        _, status = os.waitpid(pid, 0)
+        assert os.waitstatus_to_exitcode(status) == 0
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+        os.close(terminal)
 
 
 def test_the_command_keeps_a_reader_that_then_reads(root, folders, monkeypatch, tmp_path):
