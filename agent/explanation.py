@@ -12,7 +12,7 @@ from prompts import fill, wordings
 from retrieval.data.catalog import Catalog
 from retrieval.errors import ModelError
 
-SAMPLES = 4
+SAMPLES = 2
 DETAILED = ("cited-common", "together")  # shapes that have a number to tell
 CHINESE = {"liked": "喜欢", "chose": "选择", "preferred": "偏爱", "rated": "评价"}
 OFTEN = 1.5  # times as often as by chance, from which on it is told

@@ -39,7 +39,7 @@ did. Of {count} others, made of the same phrasings and of other titles, it read 
 class Plan:
     """steps: of training. validation: utterances that it is measured on, made of the phrasings that are tuned on."""
 
-    steps: int = 200
+    steps: int = 450
     validation: int = 100
 
 
@@ -47,7 +47,7 @@ def lora_tuning(rate: float = 8e-4, seed: int = 0) -> "LoraTuning":
     """How a reader is tuned."""
     from finetune.lora import LoraTuning
 
-    return LoraTuning(rate=rate, lists=16, seed=seed)
+    return LoraTuning(rate=rate, lists=16, noise=0.0, seed=seed)  # words are to be copied as they are
 
 
 class IntentTuner:

@@ -29,7 +29,7 @@ def seconds(writer: LMWriter, requests: list[list[WritingRequest]], samples: int
     """To write so many drafts for each request, those of a part together, from no cache."""
     start = time.perf_counter()
     for part in requests:
-        writer._prefixes.clear()
+        writer._constrained._caches.clear()
         writer.write(part, samples)
     return time.perf_counter() - start
 

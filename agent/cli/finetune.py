@@ -203,7 +203,7 @@ def writer(
 
 @app.command()
 def intent(
-    steps: Annotated[int, typer.Option(min=1, help="Of training, sixteen utterances each.")] = 200,
+    steps: Annotated[int, typer.Option(min=1, help="Of training, sixteen utterances each.")] = 450,
     rate: Annotated[float, typer.Option(min=1e-6, max=1, help="The highest learning rate.")] = 8e-4,
     base: BaseOption = None,
     resume: ResumeOption = False,
@@ -214,8 +214,8 @@ def intent(
     """Tune the language model to read what people say in a chat, about the items of the workspace.
 
     Learns an adapter (LoRA) beside the ranker's, from utterances put together of phrasings, titles and attributes, and
-    from nothing that anybody did. Takes a quarter of an hour on two cores; the state is on disk after each 25 steps.
-    Not needed for the packaged language model, whose reader comes with whyrec.
+    from nothing that anybody did. Takes half an hour on two cores; the state is on disk after each 25 steps. Not
+    needed for the packaged language model, whose reader comes with whyrec.
 
     Example:  whyrec finetune intent --base gemma3-270m
     """
