@@ -5,9 +5,10 @@ from functools import cached_property
 
 import numpy as np
 
+from agent.encoders import OFF
 from agent.evidence import Taste
 from agent.gate import CLOSED, put_together
-from agent.models import OFF, Models
+from agent.models import Models
 from agent.request import Answer, Request
 from agent.settings import Settings
 from agent.tuned_ranker import UNPROVEN, TunedRanker

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from agent.encoders import OFF
 from agent.evaluation.study import Question, Study
 from agent.evaluation.watch import Watch
 from agent.gate import CLOSED, put_together
-from agent.models import OFF, Models
+from agent.models import Models
 from agent.ranking_lists import TEXT_ALONE, Requests, Retrieval, find_retrieval
 from agent.settings import RANKER
 from agent.tuned_ranker import UNPROVEN, TunedRanker, ranker_of_split

@@ -6,8 +6,9 @@ from dataclasses import replace
 from functools import cached_property
 
 from agent.encoder_tuning import make_trainer, texts_of
+from agent.encoders import OFF
 from agent.evaluation.study import Question, Study
-from agent.models import OFF, Models
+from agent.models import Models
 from agent.settings import Settings
 from retrieval.cf.scorer import TrainingData
 from retrieval.contracts import Encoder

@@ -10,6 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from agent.encoders import OFF
 from agent.evaluation.fusing import Fusions, find_fusions, fused_scorers
 from agent.evaluation.measure import Key, Measured, Surroundings, measure, peak_memory
 from agent.evaluation.served import Served
@@ -17,7 +18,6 @@ from agent.evaluation.strata import genres, item_strata, labelled_strata, user_s
 from agent.evaluation.study import Question, Study
 from agent.evaluation.tuning import TRIALS, Tuned, tuned
 from agent.evaluation.watch import Watch
-from agent.models import OFF
 from agent.stored_student import MEASURED, StoredStudent, student_of_split
 from agent.teacher import measurable_ranker
 from agent.tuned_ranker import TunedRanker

@@ -4,8 +4,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
+from agent.encoders import OFF
 from agent.evaluation.study import Study
-from agent.models import OFF, Models
+from agent.models import Models
 from agent.recommender import Recommender
 from agent.request import Request
 from retrieval.cf.live import LiveFusion
