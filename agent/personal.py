@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from agent.stored import Stored, stored_models
-from agent.tuned_ranker import PACKAGED
 from agent.unfinished import UNFINISHED
 from retrieval.data.personal import rows_of, splits_of, take_out
 from retrieval.data.workspace import Workspace
@@ -17,7 +16,7 @@ from retrieval.errors import UnknownUserError
 
 NAMEABLE = range(-62_135_596_800_000, 253_402_300_800_000)  # milliseconds since 1970: the years 1 to 9999
 EVENTS, LABELS, STUDENTS, USERS = "data/events", "labels", "models", "data/users.parquet"
-IMPERSONAL = ("writer",)  # kinds of models that learn from no events
+IMPERSONAL = ("writer", "intent")  # kinds of models that learn from no events
 
 
 @dataclass(frozen=True)
@@ -85,7 +84,7 @@ def forget(workspace: Workspace, user_id: str) -> Forgotten:
     }.items():
         removed[name] = sum(len(frame) for path, frame in rows.items() if path.startswith(kind))
     removed |= {"splits": len(splits), "pages of reports": len(reports)}
-    trained = [one for one in stored_models(workspace) if one.version != PACKAGED and one.kind not in IMPERSONAL]
+    trained = [one for one in stored_models(workspace) if not one.packaged and one.kind not in IMPERSONAL]
     return Forgotten({name: count for name, count in removed.items() if count}, trained if learnt else [])
 
 

@@ -3,7 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,10 @@ KINDS = ("fusion", "encoder", "ranker", "writer", "intent", "student", MEASURED.
 
 @dataclass(frozen=True)
 class Stored:
-    """One version of an artefact. live: whether it is the one of its kind that serves. size: bytes on disk."""
+    """One version of an artefact. live: whether it is the one of its kind that serves. size: bytes on disk.
+
+    packaged: whether it came with whyrec.
+    """
 
     kind: str
     version: str
@@ -29,6 +32,7 @@ class Stored:
     says: str
     command: str
     folder: Path
+    packaged: bool = False
 
 
 def stored_models(workspace: Workspace) -> list[Stored]:
@@ -45,7 +49,7 @@ def _stored(models: Path) -> Iterator[Stored]:
         live = None if kind == MEASURED.name else current_version(models / kind)
         packaged = {"ranker": PACKAGED_RANKER, **PACKAGED_ADAPTERS}.get(kind)
         if packaged is not None and packaged.is_dir():
-            yield _described(kind, PACKAGED, packaged, live=live is None)
+            yield replace(_described(kind, f"{PACKAGED}-{kind}", packaged, live=live is None), packaged=True)
         for version in version_names(models / kind):
             yield _described(kind, version, models / kind / version, live=version == live)
 
@@ -143,7 +147,7 @@ def use_model(workspace: Workspace, version: str) -> Stored:
             "never serves; make one that does with: whyrec distill"
         )
     current = workspace.root / "models" / found.kind / CURRENT
-    if found.version == PACKAGED:
+    if found.packaged:
         current.unlink(missing_ok=True)
     else:
         write_text(current, found.version + "\n")
@@ -157,8 +161,9 @@ def remove_model(workspace: Workspace, version: str) -> Stored:
         InputError: there is none of this name, or it is the one that serves.
     """
     found = _named(workspace, version)
-    if found.version == PACKAGED:
-        raise InputError("the packaged ranker belongs to whyrec; to do without it: WHYREC_RANKING__RANKER=off")
+    if found.packaged:
+        setting = "WHYREC_RANKING__RANKER" if found.kind == "ranker" else f"WHYREC_LANGUAGE_MODEL__{found.kind.upper()}"
+        raise InputError(f"the packaged {found.kind} belongs to whyrec; to do without it: {setting}=off")
     if found.live:
         raise InputError(f"the {found.kind} {found.version} serves now; let another one serve before it is removed")
     shutil.rmtree(found.folder)
