@@ -1,6 +1,7 @@
 """Low-rank adapters of a language model: put in, switched on for a while, saved and loaded, in the layout of peft."""
 
 import contextlib
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,10 @@ def add_adapter(language_model: LanguageModel, name: str, config: PeftConfig) ->
         ModelError: the model has no such layers.
     """
     try:
-        inject_adapter_in_model(config, language_model.model, name)
+        with warnings.catch_warnings():
+            # Several adapters in one model are what is wanted.
+            warnings.filterwarnings("ignore", message="Already found a `peft_config` attribute", category=UserWarning)
+            inject_adapter_in_model(config, language_model.model, name)
     except ValueError as error:
         raise ModelError(f"this language model cannot be tuned: {first_line(error)}") from error
     _switch(language_model, on=False)

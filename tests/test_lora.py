@@ -252,3 +252,25 @@ def test_two_processes_learn_what_one_does(tmp_path):
     assert ours.keys() == theirs.keys()
     for name, value in ours.items():
         torch.testing.assert_close(theirs[name], value, atol=1e-5, rtol=1e-3)
+
+
+def test_two_adapters_stand_beside_each_other(tmp_path, recwarn):
+    lm = tiny_language_model(tmp_path)
+    ids = torch.tensor([[5, 6, 7]])
+    with torch.no_grad():
+        plain = lm.model(ids).logits
+        for name, seed in (("one", 1), ("two", 2)):
+            add_adapter(lm, name, lora_config(lm, TUNING))
+            torch.manual_seed(seed)
+            for key, value in lm.model.named_parameters():
+                if f".{name}." in key:
+                    value.normal_()
+        with using(lm, "one"):
+            one = lm.model(ids).logits
+        with using(lm, "two"):
+            two = lm.model(ids).logits
+        with using(lm, "one"):
+            torch.testing.assert_close(lm.model(ids).logits, one)
+        torch.testing.assert_close(lm.model(ids).logits, plain)
+    assert not torch.allclose(one, two)
+    assert not [warning for warning in recwarn if "peft_config" in str(warning.message)]
