@@ -47,12 +47,15 @@ class Conversation:
         self,
         recommender: Recommender,
         read: Callable[[str], Intent],
-        user: str | None = None,
+        user: Callable[[], str | None] = lambda: None,
         mode: Mode = "auto",
         keep: Callable[[str, Reaction], Callable[[], object]] = lambda _item_id, _reaction: lambda: None,
         k: int = 10,
     ):
-        """read: an utterance's intent. keep: keeps a reaction, and gives what takes it back. k: items of a list."""
+        """read: an utterance's intent. user: whose history counts, if anything is known of them yet.
+
+        keep: keeps a reaction, and gives what takes it back. k: items of a list.
+        """
         self._recommender = recommender
         self._read = read
         self._user = user
@@ -133,7 +136,7 @@ class Conversation:
             raise InputError("there is nothing to undo")
         self._states.pop().take_back()
         state = self._states.pop()
-        if state.wishes or self._user:
+        if state.wishes or self._user():
             return self._turn(state)
         self._states.append(state)
         self._listed = []
@@ -166,7 +169,7 @@ class Conversation:
                 conditions.append(f'{name} {"~" if wish.kind == "want" else "!~"} "{value}"')
         likes = tuple(f"id:{wish.item_id}" for wish in wishes if wish.kind == "like")
         return Request(
-            self._user,
+            self._user(),
             likes,
             " ".join(words),
             state.k * times,

@@ -68,6 +68,19 @@ def test_a_mistake_is_said_and_the_conversation_goes_on(root, folders, line, sai
     assert "[nothing yet]" in result.stdout
 
 
+def test_the_reactions_of_somebody_new_are_kept_and_taken_back(root, folders, tmp_path):
+    copy = shutil.copytree(root, tmp_path / "ws")
+    result = chat(copy, folders, "something like id:space-01", "/like 1", "/dislike 1", "/undo", words=("eve",))
+    assert result.exit_code == 0, result.output
+    assert "eve is new here" in said_by(result)
+    kept = CliRunner(env=environment(folders)).invoke(app, ["feedback", "list", "eve", "-f", "json", "-w", str(copy)])
+    assert [one["reaction"] for one in json.loads(kept.stdout)] == ["like"]
+    again = chat(copy, folders, "more space", words=("eve",))
+    assert again.exit_code == 0, again.output
+    assert "eve is new here" not in said_by(again)
+    assert "[1 more" in again.stdout
+
+
 def test_a_chat_has_no_fast_mode(root, folders):
     result = chat(root, folders, words=("--mode", "fast"))
     assert result.exit_code == 2

@@ -24,7 +24,7 @@ def finder(recommender):
 
 @pytest.fixture
 def talk(recommender):
-    return Conversation(recommender, read_intent, None, "retrieval", k=5)
+    return Conversation(recommender, read_intent, mode="retrieval", k=5)
 
 
 def told(wishes):
@@ -124,7 +124,7 @@ def test_a_reaction_is_kept_and_changes_the_next_list(recommender):
         kept.append(reaction)
         return lambda: kept.remove(reaction)
 
-    talk = Conversation(recommender, read_intent, None, "retrieval", keep, k=5)
+    talk = Conversation(recommender, read_intent, mode="retrieval", keep=keep, k=5)
     before = talk.say("something like Moon Base")
     after = talk.react(1, "like")
     assert kept == [(before.rows[0].item_id, "like")]

@@ -120,7 +120,12 @@ def _conversation(opened: Opened, user: str | None, k: int, mode: ModeChoice, re
         kept = reactions.add(user, f"id:{item_id}", reaction)
         return lambda: opened.workspace.feedback.undo(kept.user_id)
 
-    return Conversation(recommender, read, user, mode.value, keep, k)
+    def known() -> str | None:
+        return user if user is not None and reactions.knows(user) else None
+
+    if user is not None and known() is None:
+        note(f"{user} is new here: say what you like; reactions are kept")
+    return Conversation(recommender, read, known, mode.value, keep, k)
 
 
 def _lines() -> Iterator[str]:
