@@ -57,6 +57,9 @@ bench: setup ## the benchmarks behind the committed figures
 	$(BIN)/python -m benchmarks.profile_choice
 	$(BIN)/python -m benchmarks.known_item
 	$(BIN)/python -m benchmarks.writing
+	$(BIN)/python -m benchmarks.intent
+	$(BIN)/python -m benchmarks.conversations
+	$(BIN)/python -m benchmarks.feedback_simulation
 	$(BIN)/python -m benchmarks.list_shaping
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[onnx]'
 	$(BIN)/python -m benchmarks.encoder_backends
