@@ -15,6 +15,8 @@ from retrieval.errors import AmbiguousTitleError, IndexMismatchError, InputError
 from retrieval.text.chroma import delete_collection
 from retrieval.text.index import ItemIndex
 
+UNTUNED = "the language model writes untuned; tune it with: whyrec finetune writer"
+
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory):
@@ -175,12 +177,13 @@ def test_an_item_is_explained_by_title_and_by_id(recommender):
     by_title = recommender.explain(Request("user-0"), "Silent Planet")
     assert by_title.rows == recommender.explain(Request("user-0"), "space-5").rows
     assert by_title.rows[0].explanation.evidence.item_id == "space-5"
-    assert by_title.notes == []
+    assert by_title.notes == [UNTUNED]
 
 
 def test_explaining_an_item_that_the_user_has_had_says_so(recommender):
     assert recommender.explain(Request("user-0"), "space-0").notes == [
-        "this user has had Star Voyage (1980) already (value 5)"
+        UNTUNED,
+        "this user has had Star Voyage (1980) already (value 5)",
     ]
 
 
