@@ -86,6 +86,8 @@ class Conversation:
             return self.why(intent.ask)
         wishes, doubts = self._finder.find(intent)
         gone = [wish for phrase in intent.drop for wish in dropped(self.state.wishes, phrase)]
+        if doubts and not wishes and not gone:
+            return Reply(self.state.wishes, doubts=doubts)
         reply = self._turn(self._with(self.state, wishes, gone, intent.count))
         reply.doubts = doubts
         unknown = [phrase for phrase in intent.drop if not dropped(self.state.wishes, phrase) and not gone]

@@ -95,6 +95,13 @@ def test_wishes_add_up_and_hold_until_dropped(talk, recommender):
         talk.drop(7)
 
 
+def test_a_doubtful_title_alone_is_asked_back_before_anything_is_listed(talk):
+    reply = talk.say("something like riders")
+    assert [doubt.said for doubt in reply.doubts] == ["riders"]
+    assert reply.rows == []
+    assert told(talk.say("something like Comet Riders").wishes) == ["like Comet Riders (1982)"]
+
+
 def test_a_later_bound_takes_the_place_of_an_earlier_one(talk):
     talk.say("something like Moon Base, after 1981")
     reply = talk.say("after 1983 and before 2003")
