@@ -85,13 +85,13 @@ class Conversation:
         if intent.ask is not None:
             return self.why(intent.ask)
         wishes, doubts = self._finder.find(intent)
-        gone = [wish for phrase in intent.drop for wish in dropped(self.state.wishes, phrase)]
-        if doubts and not wishes and not gone:
-            return Reply(self.state.wishes, doubts=doubts)
-        reply = self._turn(self._with(self.state, wishes, gone, intent.count))
+        found = {phrase: dropped(self.state.wishes, phrase) for phrase in intent.drop}
+        gone = [wish for those in found.values() for wish in those]
+        state = self._with(self.state, wishes, gone, intent.count)
+        reply = self._kept(state) if doubts and not self._known(state) else self._turn(state)
         reply.doubts = doubts
-        unknown = [phrase for phrase in intent.drop if not dropped(self.state.wishes, phrase) and not gone]
-        reply.notes += [f"nothing that was said is like {phrase!r}; nothing was dropped" for phrase in unknown]
+        unknown = [phrase for phrase, those in found.items() if not those]
+        reply.notes += [f"nothing that was said is like {phrase!r}, so it was not dropped" for phrase in unknown]
         return reply
 
     def drop(self, number: int) -> Reply:
@@ -138,11 +138,7 @@ class Conversation:
             raise InputError("there is nothing to undo")
         self._states.pop().take_back()
         state = self._states.pop()
-        if state.wishes or self._user():
-            return self._turn(state)
-        self._states.append(state)
-        self._listed = []
-        return Reply()
+        return self._turn(state) if self._known(state) else self._kept(state)
 
     def reset(self) -> None:
         """Forget all that was said."""
@@ -153,6 +149,16 @@ class Conversation:
         """A later wish about the same thing takes the place of an earlier one."""
         kept = [wish for wish in state.wishes if wish not in gone and not any(_replaces(new, wish) for new in wishes)]
         return State(state.k if k is None else k, (*kept, *dict.fromkeys(wishes)), state.disliked)
+
+    def _known(self, state: State) -> bool:
+        """Whether there is anything to go on."""
+        return bool(state.wishes) or self._user() is not None
+
+    def _kept(self, state: State) -> Reply:
+        """What holds, without a list."""
+        self._states.append(state)
+        self._listed = []
+        return Reply(state.wishes)
 
     def _turn(self, state: State) -> Reply:
         answer = self._recommender.recommend(self._request(state, POOL if _ordered(state) else 1))
@@ -167,8 +173,9 @@ class Conversation:
         conditions = [str(wish.bound) for wish in wishes if wish.bound]
         for wish in wishes:
             if wish.attribute and wish.kind in ("want", "avoid"):
-                name, value = wish.attribute.field, wish.attribute.value.replace('"', "")
-                conditions.append(f'{name} {"~" if wish.kind == "want" else "!~"} "{value}"')
+                name, value = wish.attribute.field, wish.attribute.value
+                mark = "'" if '"' in value else '"'
+                conditions.append(f"{name} {'~' if wish.kind == 'want' else '!~'} {mark}{value}{mark}")
         likes = tuple(f"id:{wish.item_id}" for wish in wishes if wish.kind == "like")
         return Request(
             self._user(),

@@ -96,10 +96,21 @@ def test_wishes_add_up_and_hold_until_dropped(talk, recommender):
 
 
 def test_a_doubtful_title_alone_is_asked_back_before_anything_is_listed(talk):
-    reply = talk.say("something like riders")
+    reply = talk.say("something like riders, give me two")
     assert [doubt.said for doubt in reply.doubts] == ["riders"]
     assert reply.rows == []
-    assert told(talk.say("something like Comet Riders").wishes) == ["like Comet Riders (1982)"]
+    after = talk.say("something like Comet Riders")
+    assert told(after.wishes) == ["like Comet Riders (1982)"]
+    assert len(after.rows) == 2
+
+
+def test_of_several_phrases_each_that_drops_nothing_is_told(talk):
+    talk.say("something like Moon Base, no drama")
+    reply = talk.say("forget the drama, forget the zebra")
+    assert told(reply.wishes) == ["like Moon Base (1981)"]
+    assert [one for one in reply.notes if "not dropped" in one] == [
+        "nothing that was said is like 'zebra', so it was not dropped"
+    ]
 
 
 def test_a_later_bound_takes_the_place_of_an_earlier_one(talk):
@@ -171,7 +182,7 @@ def test_what_cannot_be_answered_changes_nothing(talk):
     with pytest.raises(InputError):
         talk.say("after 2500")
     assert talk.state == before
-    assert any("nothing was dropped" in one for one in talk.say("forget the zebra").notes)
+    assert any("'zebra', so it was not dropped" in one for one in talk.say("forget the zebra").notes)
 
 
 def test_more_and_less_order_what_was_found(talk, recommender):
