@@ -3,9 +3,10 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
-from typing import Self
+from typing import Any, Self
 
 LISTED = ("like", "unlike", "want", "avoid", "more", "less", "drop")  # slots of phrases, as they were said
+SEPARATOR = "; "
 _COMPARISON = re.compile(r"(\S+) (>=|<=|>|<|=) (-?\d+(?:\.\d+)?)")
 _ASK = re.compile(r"why (\d+)")
 
@@ -55,15 +56,17 @@ class Intent:
     ask: int | None = None
 
     def __str__(self) -> str:
-        """A line for each slot that says something, in the order of the fields: what a language model writes."""
+        """A line for each phrase with its slot (``Alien; like``), for the bounds, the count and the question.
+
+        It is what a language model writes, which does so in the order of what was said.
+        """
         return "\n".join(self._lines())
 
     def _lines(self) -> Iterator[str]:
         for slot in LISTED:
-            if phrases := getattr(self, slot):
-                yield f"{slot}: {'; '.join(phrases)}"
+            yield from (f"{phrase}{SEPARATOR}{slot}" for phrase in getattr(self, slot))
         if self.range:
-            yield f"range: {'; '.join(map(str, self.range))}"
+            yield f"range: {SEPARATOR.join(map(str, self.range))}"
         if self.count is not None:
             yield f"count: {self.count}"
         if self.ask is not None:
@@ -71,25 +74,27 @@ class Intent:
 
     @classmethod
     def read(cls, text: str) -> Self:
-        """From what `__str__` gives.
+        """From what `__str__` gives, in any order; of two counts or questions the last one holds.
 
         Raises:
             ValueError: a line is none of these.
         """
-        found: dict[str, object] = {}
+        found: dict[str, Any] = {}
         for line in text.strip().splitlines():
-            slot, _, said = line.partition(": ")
-            if slot in LISTED and said:
-                found[slot] = tuple(said.split("; "))
-            elif slot == "range":
-                found["range"] = tuple(Comparison.read(part) for part in said.split("; "))
-            elif slot == "count" and said.isdecimal():
-                found["count"] = int(said)
-            elif slot == "ask" and (match := _ASK.fullmatch(said)):
+            phrase, _, slot = line.rpartition(SEPARATOR)
+            name, _, value = line.partition(": ")
+            if slot in LISTED and phrase:
+                found[slot] = (*found.get(slot, ()), phrase)
+            elif name == "range":
+                bounds = (Comparison.read(part) for part in value.split(SEPARATOR))
+                found["range"] = (*found.get("range", ()), *bounds)
+            elif name == "count" and value.isdecimal():
+                found["count"] = int(value)
+            elif name == "ask" and (match := _ASK.fullmatch(value)):
                 found["ask"] = int(match[1])
             else:
                 raise ValueError(f"no slot of an intent: {line[:100]!r}")
-        return cls(**found)  # type: ignore[arg-type]
+        return cls(**found)
 
     def slots(self) -> dict[str, frozenset[str]]:
         """What each slot holds, without regard to case and order: what two intents are compared by."""

@@ -39,7 +39,7 @@ did. Of {count} others, made of the same phrasings and of other titles, it read 
 class Plan:
     """steps: of training. validation: utterances that it is measured on, made of the phrasings that are tuned on."""
 
-    steps: int = 450
+    steps: int = 1000
     validation: int = 100
 
 
@@ -47,7 +47,9 @@ def lora_tuning(rate: float = 8e-4, seed: int = 0) -> "LoraTuning":
     """How a reader is tuned."""
     from finetune.lora import LoraTuning
 
-    return LoraTuning(rate=rate, lists=16, noise=0.0, seed=seed)  # words are to be copied as they are
+    return LoraTuning(
+        rank=8, alpha=16, share=1.0, rate=rate, lists=16, noise=0.0, seed=seed
+    )  # words are to be copied as they are
 
 
 class IntentTuner:
@@ -98,8 +100,8 @@ class IntentTuner:
         from finetune.intent_training import Utterance
 
         rng = np.random.default_rng([self._tuning.seed, number])
-        said, intent = self._maker.make(rng)
-        return Utterance(said, FIELDS[rng.integers(len(FIELDS))], str(intent))
+        said, lines = self._maker.make(rng)
+        return Utterance(said, FIELDS[rng.integers(len(FIELDS))], lines)
 
     def _validated(self) -> dict[str, float]:
         from finetune.intent import INTENT, LMIntentReader
@@ -114,7 +116,7 @@ class IntentTuner:
             self._watch.advance()
             return read_by(reader.read, said, [YEAR])
 
-        return agreement([(read(said), meant) for said, meant in utterances])
+        return agreement([(read(said), Intent.read(lines)) for said, lines in utterances])
 
     def _keep(self, command: str, figures: Mapping[str, float]) -> str:
         from finetune.adapters import save_adapter

@@ -2,12 +2,12 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 
-from agent.intent import LISTED, Comparison, Intent
+from agent.intent import LISTED, SEPARATOR, Comparison, Intent
 from prompts import phrasings
 from retrieval.data.catalog import Catalog
 
@@ -25,6 +25,7 @@ _WEIGHTS = "like 5, like-both 1, unlike 2, want 4, avoid 3, more 2, less 2, drop
 WEIGHTS = {name: float(weight) for name, weight in (one.split() for one in _WEIGHTS.split(", "))}
 OPENED = ("like", "like-both", "want")  # parts that an opener may stand before
 _SLOT = re.compile(r"\[([A-Z])\]")
+_EITHER = re.compile(r"\(([^()]*\|[^()]*)\)")
 
 
 @dataclass(frozen=True)
@@ -51,51 +52,46 @@ class UtteranceMaker:
         self._words = words
         self._part = part
 
-    def make(self, rng: np.random.Generator) -> tuple[str, Intent]:
-        """What is said, and what is meant by it."""
-        if rng.random() < ASKING:
-            said, intent = self._asked(rng)
-        else:
-            said, intent = self._wished(rng)
-        if rng.random() < LOWERED:
-            said, intent = said.lower(), Intent.read(str(intent).lower())
-        return said, intent
+    def make(self, rng: np.random.Generator) -> tuple[str, str]:
+        """What is said, and the lines of the intent that is meant by it, in the same order."""
+        said, lines = self._asked(rng) if rng.random() < ASKING else self._wished(rng)
+        return (said.lower(), lines.lower()) if rng.random() < LOWERED else (said, lines)
 
-    def _asked(self, rng: np.random.Generator) -> tuple[str, Intent]:
+    def _asked(self, rng: np.random.Generator) -> tuple[str, str]:
         place = int(rng.integers(1, len(ORDINALS) + 1))
         said = self._drawn(rng, "ask").replace("[P]", str(place)).replace("[O]", ORDINALS[place - 1])
-        return _upper(said, Intent()), Intent(ask=place)
+        return _upper(said, Intent()), str(Intent(ask=place))
 
-    def _wished(self, rng: np.random.Generator) -> tuple[str, Intent]:
+    def _wished(self, rng: np.random.Generator) -> tuple[str, str]:
         names, weights = list(WEIGHTS), np.array(list(WEIGHTS.values()))
         count = 1 + int(rng.choice(len(PARTS), p=PARTS))
         drawn = [names[place] for place in rng.choice(len(names), count, replace=False, p=weights / weights.sum())]
-        said, found = "", Intent()
+        said, lines = "", ""
         for number, name in enumerate(drawn):
-            text, found = self._said(rng, name, found)
+            text, meant = self._said(rng, name)
+            lines += f"{meant}\n"
             if number == 0:
                 opened = name in OPENED and text[0].islower()
                 said = (self._drawn(rng, "openers") if opened else "") + text
             else:
                 joint = self._drawn(rng, "joints")
-                said += joint + (_upper(text, found) if joint.startswith((".", "?", "!")) else text)
+                said += joint + (_upper(text, meant) if joint.startswith((".", "?", "!")) else text)
         closer = "" if said.endswith("?") else self._drawn(rng, "closers")
-        return _upper(said, found) + closer, found
+        return _upper(said, Intent.read(lines)) + closer, lines.rstrip()
 
-    def _said(self, rng: np.random.Generator, name: str, found: Intent) -> tuple[str, Intent]:
-        """One part, and its meaning added to what was found."""
+    def _said(self, rng: np.random.Generator, name: str) -> tuple[str, Intent]:
+        """One part, and its meaning."""
         if name == "range":
-            return self._bounds(rng, found)
+            return self._bounds(rng)
         text = self._drawn(rng, name)
         if name == "count":
             number = int(rng.integers(2, 2 + len(NUMBERS)))
-            found = replace(found, count=number)
-            return text.replace("[N]", NUMBERS[number - 2] if rng.random() >= DIGITS else str(number)), found
-        slot = name.removesuffix("-both")
+            said = NUMBERS[number - 2] if rng.random() >= DIGITS else str(number)
+            return text.replace("[N]", said), Intent(count=number)
         phrases = [self._phrase(rng, kind) for kind in _SLOT.findall(text)]
         there = iter(phrases)
-        both: dict[str, Any] = {slot: (*getattr(found, slot), *phrases)}
-        return _SLOT.sub(lambda _: next(there), text), replace(found, **both)
+        meant: dict[str, Any] = {name.removesuffix("-both"): tuple(phrases)}
+        return _SLOT.sub(lambda _: next(there), text), Intent(**meant)
 
     def _phrase(self, rng: np.random.Generator, kind: str) -> str:
         if kind == "T":
@@ -104,21 +100,27 @@ class UtteranceMaker:
         either = moods if rng.random() < MOODS or not self._words.attributes else self._words.attributes
         return str(rng.choice(either))
 
-    def _bounds(self, rng: np.random.Generator, found: Intent) -> tuple[str, Intent]:
+    def _bounds(self, rng: np.random.Generator) -> tuple[str, Intent]:
         one = self._drawn(rng, "range")
         decade = int(rng.integers(len(DECADES)))
         first, year = 1950 + 10 * decade, int(rng.integers(1930, 2017))
         later = year + int(rng.integers(1, 15))
         means = one["means"].replace("[year]", YEAR).replace("[D+9]", str(first + 9)).replace("[D]", str(first))
         means = means.replace("[Y]", str(year)).replace("[Z]", str(later))
-        found = replace(found, range=tuple(Comparison.read(part) for part in means.split("; ")))
+        meant = Intent(range=tuple(Comparison.read(part) for part in means.split(SEPARATOR)))
         digits = str(first)[2:] if rng.random() < SHORT else str(first)
-        said = str(one["said"]).replace("[D]", digits).replace("[W]", DECADES[decade])
-        return said.replace("[Y]", str(year)).replace("[Z]", str(later)), found
+        said = _chosen(rng, str(one["said"])).replace("[D]", digits).replace("[W]", DECADES[decade])
+        return said.replace("[Y]", str(year)).replace("[Z]", str(later)), meant
 
     def _drawn(self, rng: np.random.Generator, slot: str) -> Any:
         every = phrasings()[slot][self._part]
-        return every[rng.integers(len(every))]
+        one = every[rng.integers(len(every))]
+        return _chosen(rng, one) if isinstance(one, str) else one
+
+
+def _chosen(rng: np.random.Generator, text: str) -> str:
+    """With one of each ``(a|b)``."""
+    return _EITHER.sub(lambda either: str(rng.choice(either[1].split("|"))), text)
 
 
 def _upper(text: str, meant: Intent) -> str:

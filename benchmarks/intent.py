@@ -32,8 +32,8 @@ def make(root: Path) -> None:
     """Write the utterances: held-out phrasings, moods and titles."""
     maker = UtteranceMaker(Words.of(open_workspace(root).workspace.catalog, "held-out"), "held-out")
     pairs = [maker.make(np.random.default_rng([SEED, number])) for number in range(COUNT)]
-    lines = [json.dumps({"said": said, "meant": str(meant)}, ensure_ascii=False) for said, meant in pairs]
-    UTTERANCES.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    rows = [json.dumps({"said": said, "meant": lines}, ensure_ascii=False) for said, lines in pairs]
+    UTTERANCES.write_text("\n".join(rows) + "\n", encoding="utf-8")
 
 
 def figures_of(found: list[tuple[Intent | None, Intent]]) -> dict[str, float]:

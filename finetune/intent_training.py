@@ -24,6 +24,8 @@ class Utterance:
 class IntentTrainer(AdapterTrainer[Utterance]):
     """Trains the adapter of a reader: ``L = −mean log p(token | utterance, intent so far)``, the end included."""
 
+    most_tokens = 512  # utterances are short, and of many lengths
+
     def __init__(self, language_model: LanguageModel, draw: Callable[[int], Utterance], steps: int, tuning: LoraTuning):
         """As `AdapterTrainer`."""
         super().__init__(language_model, INTENT, draw, steps, tuning)

@@ -20,7 +20,6 @@ from finetune.language_model import LanguageModel
 from finetune.packing import Packed, PackedBatch, batches, collate
 from retrieval.errors import InputError, ModelError
 
-MOST_TOKENS = 2048  # computed at once
 LINEAR = "q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj"
 Example = TypeVar("Example")
 
@@ -57,6 +56,8 @@ class AdapterTrainer(ABC, Generic[Example]):
 
     Several processes (`accelerate launch`) share the examples of a step.
     """
+
+    most_tokens = 2048  # computed at once, those that pad short examples included
 
     def __init__(
         self,
@@ -142,7 +143,7 @@ class AdapterTrainer(ABC, Generic[Example]):
             group["lr"] = self._rate()
         self._optimizer.zero_grad()
         total = torch.zeros((), device=self._lm.device)
-        groups = batches([len(one.ids) for one in packed], MOST_TOKENS)
+        groups = batches([len(one.ids) for one in packed], self.most_tokens)
         for number, members in enumerate(groups):
             last = number == len(groups) - 1
             with contextlib.nullcontext() if last else self._accelerator.no_sync(self._backbone):

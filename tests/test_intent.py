@@ -1,5 +1,7 @@
 """Intents: their text form, what rules read, what the language model may read, and what it learns from."""
 
+import re
+
 import numpy as np
 import pytest
 from tiny_language_model import tiny_language_model
@@ -28,10 +30,13 @@ FULL = Intent(
 def test_an_intent_is_read_as_it_is_written():
     assert Intent.read(str(FULL)) == FULL
     assert Intent.read("") == Intent()
-    assert str(FULL).splitlines()[-3:] == ["range: year >= 1990; year < 2000.5", "count: 5", "ask: why 3"]
+    lines = str(FULL).splitlines()
+    assert lines[:3] == ["Alien; like", "Blade Runner; like", "Titanic; unlike"]
+    assert lines[-3:] == ["range: year >= 1990; year < 2000.5", "count: 5", "ask: why 3"]
+    assert Intent.read("\n".join(reversed(lines))).slots() == FULL.slots()
 
 
-@pytest.mark.parametrize("line", ["hate: X", "like:", "count: many", "ask: when 3", "range: year", "range: year ~ 3"])
+@pytest.mark.parametrize("line", ["X; hate", "; like", "count: many", "ask: when 3", "range: year", "range: year ~ 3"])
 def test_what_is_no_intent_is_refused(line):
     with pytest.raises(ValueError, match=r"no (slot|comparison)"):
         Intent.read(line)
@@ -93,21 +98,27 @@ def test_nothing_is_meant_that_was_not_said(lm, said):
 
 def test_the_held_out_phrasings_are_not_tuned_on():
     for slot, parts in phrasings().items():
-        said = [{str(one.get("said") if isinstance(one, dict) else one) for one in parts[part]} for part in parts]
-        assert len(said) == 2, slot
-        assert slot in ("openers", "joints", "closers") or not said[0] & said[1]
+        said = {part: [one["said"] if isinstance(one, dict) else one for one in parts[part]] for part in parts}
+        assert said.keys() == {"tuned", "held-out"}, slot
+        if slot not in ("openers", "joints", "closers"):
+            tuned = re.compile(
+                "|".join(re.sub(r"([^()|])", lambda sign: re.escape(sign[0]), one) for one in said["tuned"])
+            )
+            assert not [one for one in said["held-out"] if tuned.fullmatch(one)], slot
 
 
 def test_utterances_say_what_they_mean(planted):
     for part in ("tuned", "held-out"):
         maker = UtteranceMaker(Words.of(planted.catalog, part), part)
         for number in range(200):
-            said, meant = maker.make(np.random.default_rng([0, number]))
-            assert Intent.read(str(meant)) == meant
+            said, lines = maker.make(np.random.default_rng([0, number]))
+            meant = Intent.read(lines)
+            assert meant.slots() == Intent.read(str(meant)).slots()
             assert meant != Intent()
+            assert not set("[]|") & set(said)
             for slot in ("like", "unlike", "want", "avoid", "more", "less", "drop"):
                 assert all(phrase in said for phrase in getattr(meant, slot)), said
-            assert maker.make(np.random.default_rng([0, number])) == (said, meant)
+            assert maker.make(np.random.default_rng([0, number])) == (said, lines)
 
 
 def test_titles_that_are_held_out_are_not_tuned_on(planted):
