@@ -51,10 +51,12 @@ class Conversation:
         mode: Mode = "auto",
         keep: Callable[[str, Reaction], Callable[[], object]] = lambda _item_id, _reaction: lambda: None,
         k: int = 10,
+        resumed: State | None = None,
     ):
         """read: an utterance's intent. user: whose history counts, if anything is known of them yet.
 
-        keep: keeps a reaction, and gives what takes it back. k: items of a list.
+        keep: keeps a reaction, and gives what takes it back. k: items of a list. resumed: what an earlier conversation
+        left.
         """
         self._recommender = recommender
         self._read = read
@@ -63,7 +65,7 @@ class Conversation:
         self._keep = keep
         self._finder = WishFinder(recommender.catalog, recommender.titles)
         self._begun = State(k=k)
-        self._states = [self._begun]
+        self._states = [self._begun, *([resumed] if resumed else [])]
         self._listed: list[Recommended] = []
 
     @property

@@ -1,6 +1,7 @@
 """`whyrec export-user` and `whyrec forget`: all that a workspace holds about one person."""
 
 import html
+import json
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -8,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from agent.sessions import sessions_of
 from agent.stored import Stored, stored_models
 from agent.unfinished import UNFINISHED
 from retrieval.data.personal import rows_of, splits_of, take_out
@@ -35,7 +37,8 @@ def exported(workspace: Workspace, user_id: str) -> dict[str, Any]:
         WorkspaceError: something cannot be read.
     """
     rows, reactions = rows_of(workspace, user_id), workspace.feedback.kept(user_id)[0]
-    _check_known(workspace, user_id, bool(rows or reactions))
+    sessions = sessions_of(workspace, user_id)
+    _check_known(workspace, user_id, bool(rows or reactions or sessions))
     tables = {
         kind: [row for path, frame in rows.items() if path.startswith(kind) for row in frame.to_dicts()]
         for kind in (EVENTS, LABELS, USERS)
@@ -48,6 +51,7 @@ def exported(workspace: Workspace, user_id: str) -> dict[str, Any]:
         "reactions": [_readable(asdict(one), workspace, timed=True) for one in reactions],
         "labels": [_readable(row, workspace, timed=False) for row in tables[LABELS]],
         "students": [str(Path(path).parent) for path in rows if path.startswith(STUDENTS)],
+        "sessions": [json.loads(path.read_text(encoding="utf-8")) for path in sessions],
         "splits": [str(path.relative_to(workspace.root)) for path in splits_of(workspace, user_id)],
         "reports": [str(path.relative_to(workspace.root)) for path in _reports_of(workspace, user_id)],
     }
@@ -63,13 +67,13 @@ def forget(workspace: Workspace, user_id: str) -> Forgotten:
         WorkspaceError: something cannot be read or written.
     """
     rows, splits, reports = rows_of(workspace, user_id), splits_of(workspace, user_id), _reports_of(workspace, user_id)
-    reactions = len(workspace.feedback.of(user_id))
-    _check_known(workspace, user_id, bool(rows or splits or reports or reactions))
+    reactions, sessions = len(workspace.feedback.of(user_id)), sessions_of(workspace, user_id)
+    _check_known(workspace, user_id, bool(rows or splits or reports or reactions or sessions))
     removed = {"reactions": workspace.feedback.forget(user_id)}
     for folder in splits:
         shutil.rmtree(folder)
-    for page in reports:
-        page.unlink()
+    for file in [*reports, *sessions]:
+        file.unlink()
     learnt = any(path.startswith(EVENTS) for path in rows)
     if learnt:
         for folder in [*workspace.root.glob(f"models/*/{UNFINISHED}"), workspace.root / "reports" / UNFINISHED]:
@@ -83,7 +87,7 @@ def forget(workspace: Workspace, user_id: str) -> Forgotten:
         "students that name them": STUDENTS,
     }.items():
         removed[name] = sum(len(frame) for path, frame in rows.items() if path.startswith(kind))
-    removed |= {"splits": len(splits), "pages of reports": len(reports)}
+    removed |= {"splits": len(splits), "pages of reports": len(reports), "sessions": len(sessions)}
     trained = [one for one in stored_models(workspace) if not one.packaged and one.kind not in IMPERSONAL]
     return Forgotten({name: count for name, count in removed.items() if count}, trained if learnt else [])
 

@@ -19,13 +19,14 @@ from agent.request import as_row
 from retrieval.errors import InputError, WhyrecError
 
 if TYPE_CHECKING:
-    from agent.conversation import Conversation, Reply
+    from agent.conversation import Conversation, Reply, State
 
 HELP = """Say what you want in your own words: "something like Alien, but no horror, from the 90s".
 /like N, /dislike N   react to an item of the list       /why N     why it is there
 /drop N               take back what was understood      /undo      go back one turn
 /profile              what was understood so far         /reset     forget all of it
-/help                 this                               /quit      or Ctrl-D"""
+/save NAME            keep it: whyrec chat --resume NAME /quit      or Ctrl-D
+/help                 this"""
 
 
 class ChatFormat(StrEnum):
@@ -53,6 +54,9 @@ def chat(
         ChatFormat, typer.Option("--format", "-f", help="text for people; ndjson: each reply as a line, for programs.")
     ] = ChatFormat.text,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say how long reading and answering took.")] = False,
+    resume: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Go on from what /save NAME kept.", show_default=False)
+    ] = None,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
 ) -> None:
     """Talk: say what you want, react to what is listed, ask why; wishes add up until they are dropped.
@@ -65,13 +69,18 @@ def chat(
     if mode is ModeChoice.fast:
         raise typer.BadParameter("a chat needs more than the student: --mode auto, full or retrieval")
     opened = open_workspace(workspace)
-    loading = _Loading(lambda: _conversation(opened, user, k, mode, reader))
+    resumed = _resumed(opened, resume, user) if resume is not None else None
+    loading = _Loading(lambda: _conversation(opened, user, k, mode, reader, resumed))
     screen = _Screen(form)
     for line in _lines():
         if line in ("/quit", "/exit"):
             break
         try:
-            _answer(loading(), line, screen, verbose=verbose)
+            word, _, rest = line.partition(" ")
+            if word == "/save":
+                _save(opened, rest.strip(), user, loading().state)
+            else:
+                _answer(loading(), line, screen, verbose=verbose)
         except WhyrecError as error:
             complain(str(error))
 
@@ -101,7 +110,29 @@ class _Loading:
         return self._found
 
 
-def _conversation(opened: Opened, user: str | None, k: int, mode: ModeChoice, reader: ReaderChoice) -> "Conversation":
+def _resumed(opened: Opened, name: str, user: str | None) -> "State":
+    from agent.conversation import State
+    from agent.sessions import load_session
+
+    session, gone = load_session(opened.workspace, name, user)
+    if gone:
+        note(f"no longer in the catalog, and left out: {'; '.join(gone)}")
+    say(f"Going on from {name}: {'; '.join(map(str, session.wishes)) or 'nothing was understood'}")
+    return State(session.k, session.wishes, session.disliked)
+
+
+def _save(opened: Opened, name: str, user: str | None, state: "State") -> None:
+    from agent.sessions import Session, save_session
+
+    if not name:
+        raise InputError("/save needs a name, as in /save friday")
+    path = save_session(opened.workspace, name, Session(user, state.k, state.wishes, state.disliked))
+    say(f"{path}: go on from it with whyrec chat --resume {name}")
+
+
+def _conversation(
+    opened: Opened, user: str | None, k: int, mode: ModeChoice, reader: ReaderChoice, resumed: "State | None"
+) -> "Conversation":
     from agent.conversation import Conversation
     from agent.models import Models
     from agent.reactions import Reactions
@@ -125,7 +156,7 @@ def _conversation(opened: Opened, user: str | None, k: int, mode: ModeChoice, re
 
     if user is not None and known() is None:
         note(f"{user} is new here: say what you like; reactions are kept")
-    return Conversation(recommender, read, known, mode.value, keep, k)
+    return Conversation(recommender, read, known, mode.value, keep, k, resumed)
 
 
 def _lines() -> Iterator[str]:
