@@ -1,5 +1,6 @@
 """A conversation: wishes add up over its turns, and each answer is to all of them."""
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, TypeVar
@@ -31,13 +32,17 @@ class State:
 
 @dataclass
 class Reply:
-    """What is said to the person: all wishes as understood, the list or the reason, questions back, and notes."""
+    """What is said to the person: all wishes as understood, the list or the reason, questions back, and notes.
+
+    seconds: by stage, reading what was said among them.
+    """
 
     wishes: tuple[Wish, ...] = ()
     rows: list[Recommended] = field(default_factory=list)
     reason: Recommended | None = None
     doubts: list[Doubt] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)
 
 
 class Conversation:
@@ -83,9 +88,14 @@ class Conversation:
         Raises:
             WhyrecError: as `Recommender.recommend`; the conversation is as it was before.
         """
+        start = time.perf_counter()
         intent = self._read(text)
-        if intent.ask is not None:
-            return self.why(intent.ask)
+        seconds = {"read": time.perf_counter() - start}
+        reply = self.why(intent.ask) if intent.ask is not None else self._wished(intent)
+        reply.seconds = seconds | reply.seconds
+        return reply
+
+    def _wished(self, intent: Intent) -> Reply:
         wishes, doubts = self._finder.find(intent)
         found = {phrase: dropped(self.state.wishes, phrase) for phrase in intent.drop}
         gone = [wish for those in found.values() for wish in those]
@@ -128,7 +138,7 @@ class Conversation:
         """
         row = _numbered(self._listed, number, "item")
         answer = self._recommender.explain(self._request(self.state), f"id:{row.item_id}")
-        return Reply(self.state.wishes, reason=answer.rows[0], notes=answer.notes)
+        return Reply(self.state.wishes, reason=answer.rows[0], notes=answer.notes, seconds=answer.seconds)
 
     def undo(self) -> Reply:
         """Go back to before the last turn that changed anything.
@@ -167,7 +177,7 @@ class Conversation:
         rows = self._shaped(answer, state)
         self._states.append(state)
         self._listed = rows
-        return Reply(state.wishes, rows, notes=answer.notes)
+        return Reply(state.wishes, rows, notes=answer.notes, seconds=answer.seconds)
 
     def _request(self, state: State, times: int = 1) -> Request:
         wishes = state.wishes

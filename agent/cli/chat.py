@@ -53,7 +53,7 @@ def chat(
     form: Annotated[
         ChatFormat, typer.Option("--format", "-f", help="text for people; ndjson: each reply as a line, for programs.")
     ] = ChatFormat.text,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say how long reading and answering took.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say how long each stage took.")] = False,
     resume: Annotated[
         str | None, typer.Option(metavar="NAME", help="Go on from what /save NAME kept.", show_default=False)
     ] = None,
@@ -192,9 +192,11 @@ def _answer(conversation: "Conversation", line: str, screen: "_Screen", *, verbo
     if line == "/profile":
         screen.show(line, conversation.profile())
         return
-    screen.show(line, _reply(conversation, line))
+    reply = _reply(conversation, line)
+    screen.show(line, reply)
     if verbose:
-        say(f"{time.perf_counter() - start:.2f} s")
+        stages = "".join(f"{stage} {seconds:.2f} s, " for stage, seconds in reply.seconds.items())
+        say(f"{stages}in all {time.perf_counter() - start:.2f} s")
 
 
 def _reply(conversation: "Conversation", line: str) -> "Reply":
@@ -249,6 +251,7 @@ def _as_data(reply: "Reply") -> dict[str, Any]:
         "wishes": [{"kind": wish.kind, "said": wish.said, "understood": str(wish)} for wish in reply.wishes],
         "questions": [doubt.message for doubt in reply.doubts],
         "notes": reply.notes,
+        "seconds": reply.seconds,
         "rows": [as_row(row) for row in reply.rows],
         "reason": as_row(reply.reason) if reply.reason else None,
     }
