@@ -32,9 +32,8 @@ class RankerArtefact:
         self._trials = trials
         self._command = command
 
-    def fits(self, made: Made, study: Study) -> bool:
+    def fits(self, made: Made, study: Study) -> bool:  # noqa: ARG002
         """It must be of the language model that the settings name."""
-        del study
         return bool(made.config["base_fingerprint"] == self._models.language_model_fingerprint)
 
     def reached(self, made: Made) -> float | None:
@@ -58,9 +57,8 @@ class RankerArtefact:
         start = find_start("auto", models, study)
         RankerTuner([source], models, plan, tuning, trial.root / RANKER, watch, start).run(self._command)
 
-    def complete(self, made: Made, trial: Workspace, whole: Workspace, watch: Watch) -> None:
+    def complete(self, made: Made, trial: Workspace, whole: Workspace, watch: Watch) -> None:  # noqa: ARG002
         """The very same one."""
-        del made, watch
         version = current_version(trial.root / RANKER) or ""
         shutil.copytree(trial.root / RANKER / version, whole.root / RANKER / version)
         shutil.copy(trial.root / RANKER / CURRENT, whole.root / RANKER / CURRENT)

@@ -46,7 +46,7 @@ def read_events(
         last = before.select(pl.col("timestamp").max()).collect(engine="streaming").item()
         events, same = events.with_columns(pl.col("timestamp") + last), same[:-1]
     part = folder / f"part-{_next(parts):05}.parquet"
-    write_parquet(events.join(before, on=same, how="anti").select(EVENT_COLUMNS), part)
+    write_parquet(events.join(before, on=same, how="anti", maintain_order="left").select(EVENT_COLUMNS), part)
     read.unlink()
     new = pl.scan_parquet(part).select(pl.len()).collect().item()
     if new < report.kept:

@@ -14,10 +14,10 @@ def newest_split(events: pl.DataFrame, unseen: pl.Series, share: float, seed: in
     Events of one time stay together. Of users who have no other event the first half, at most ten, is known.
     """
     times = events.filter(unseen)["timestamp"].sort()
-    place = min(int(len(times) * (1 - share)), len(times) - 1)
-    moment = times[place] if len(times) else None
-    marked = events.with_columns((unseen & (pl.col("timestamp") >= moment).fill_null(False)).alias("test"))
-    marked = marked.sort("user_id", "timestamp", "item_id", "value")
+    held_out = pl.lit(False)
+    if len(times):
+        held_out = unseen & (pl.col("timestamp") >= times[min(int(len(times) * (1 - share)), len(times) - 1)])
+    marked = events.with_columns(held_out.alias("test")).sort("user_id", "timestamp", "item_id", "value")
     number = pl.int_range(pl.len()).over("user_id", "test")
     first = number < ((pl.len().over("user_id", "test") + 1) // 2).clip(upper_bound=FOLD_IN)
     part = (
