@@ -9,35 +9,36 @@ from retrieval.data.readers import Table
 from retrieval.data.workspace import Workspace, create_workspace
 from retrieval.text.index import ItemIndex
 
-PEOPLE, DAY = 60, 86_400
+DAY = 86_400
 BEFORE, AFTER = {"space": 0.45, "cooking": 0.45, "western": 0.1}, {"jungle": 0.7, "western": 0.2, "space": 0.1}
 
 
-def events(shares, first_day, days, each, seed, people=PEOPLE):
-    """``each`` events of every person, of the topics in these shares; a few items of a topic are had by most."""
+def events(shares, first_day, days, each, seed, people=60):
+    """``each`` events of every person within two days, of the topics in these shares; most have a few items of each."""
     rng, rows = np.random.default_rng(seed), []
     for user in range(people):
-        had = set()
-        for moment in np.sort(rng.uniform(first_day, first_day + days, each)):
+        had, joined = set(), first_day + rng.uniform(0, days)
+        for moment in np.sort(rng.uniform(joined, joined + 2, each)):
             topic = str(rng.choice(list(shares), p=list(shares.values())))
             place = (7 * min(int(rng.exponential(4)), 19)) % 20  # which are popular, no text tells
             item = f"{topic}-{place:02}"
             if item not in had:
                 had.add(item)
-                rows.append((f"user-{user:02}", item, float(rng.integers(4, 6)), START + int(moment * DAY)))
+                rows.append((f"user-{user:03}", item, float(rng.integers(4, 6)), START + int(moment * DAY)))
     return pl.DataFrame(rows, schema=EVENTS, orient="row")
 
 
 def old_events():
-    return events(BEFORE, 0, 300, 16, seed=1)
+    return events(BEFORE, 0, 290, 16, seed=1)
 
 
 def drifted_events():
-    return events(AFTER, 300, 60, 14, seed=2)
+    """Of the same people, and of as many that nobody knew."""
+    return events(AFTER, 300, 60, 16, seed=2, people=120)
 
 
 def steady_events():
-    return events(BEFORE, 300, 60, 14, seed=3)
+    return events(BEFORE, 300, 60, 16, seed=3, people=120)
 
 
 def make_old(root):

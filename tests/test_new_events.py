@@ -54,7 +54,7 @@ def test_events_of_further_files_are_new_and_those_before_are_not(root, tmp_path
 def test_where_the_files_have_changed_later_events_are_new(root, tmp_path):
     seen = Seen.of(Workspace(root))
     put(read(root, drifted_events(), tmp_path)[0], root)
-    take_out(root / "data" / "events" / "part-00000.parquet", "user-00")
+    take_out(root / "data" / "events" / "part-00000.parquet", "user-000")
     assert not seen.is_whole(Workspace(root))
     found = new_of(seen, root)
     assert found["timestamp"].min() > seen.latest

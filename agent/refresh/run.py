@@ -85,6 +85,7 @@ class Refresher:
         """Let the workspace have the new events and versions."""
         if self._part is not None:
             final = self._workspace.events_path / self._part.name
+            sync(self._part)
             self._part.rename(final)
             sync(final.parent)
         for one, made, live in self._ready:
