@@ -13,10 +13,10 @@ DAY = 86_400
 BEFORE, AFTER = {"space": 0.45, "cooking": 0.45, "western": 0.1}, {"jungle": 0.7, "western": 0.2, "space": 0.1}
 
 
-def events(shares, first_day, days, each, seed, people=60):
+def events(shares, first_day, days, each, seed, people):
     """``each`` events of every person within two days, of the topics in these shares; most have a few items of each."""
     rng, rows = np.random.default_rng(seed), []
-    for user in range(people):
+    for user in people:
         had, joined = set(), first_day + rng.uniform(0, days)
         for moment in np.sort(rng.uniform(joined, joined + 2, each)):
             topic = str(rng.choice(list(shares), p=list(shares.values())))
@@ -29,16 +29,17 @@ def events(shares, first_day, days, each, seed, people=60):
 
 
 def old_events():
-    return events(BEFORE, 0, 290, 16, seed=1)
+    return events(BEFORE, 0, 290, 16, seed=1, people=range(60))
 
 
 def drifted_events():
     """Of the same people, and of as many that nobody knew."""
-    return events(AFTER, 300, 60, 16, seed=2, people=120)
+    return events(AFTER, 300, 60, 16, seed=2, people=range(120))
 
 
 def steady_events():
-    return events(BEFORE, 300, 60, 16, seed=3, people=120)
+    """Of others, who do as people did before."""
+    return events(BEFORE, 300, 60, 16, seed=3, people=range(60, 180))
 
 
 def make_old(root):

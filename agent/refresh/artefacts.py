@@ -112,8 +112,9 @@ class FusionArtefact:
         return bool(same and made.config["space"] in ("", study.space))
 
     def reached(self, made: Made) -> float | None:
-        """What the best strategy reached."""
-        return float(made.config["validation"]["ndcg@10"][made.config["best"]])
+        """What the best strategy reached; among cold items alone it says nothing of all."""
+        found = made.config["validation"]
+        return None if found["split"] == "cold-items" else float(found["ndcg@10"][made.config["best"]])
 
     def system(self, workspace: Workspace, study: Study) -> System:
         """The pipeline that serves, without the language model."""

@@ -79,7 +79,11 @@ class Refresher:
             for (one, made), row in zip(found, rows, strict=True)
             if not isinstance(one, Watched) and row.new and one.fits(made, self._study)
         ]
-        return [self._decided(one, made, row, dry=dry) for (one, made), row in zip(found, rows, strict=True)]
+        decided = []
+        for (one, made), row in zip(found, rows, strict=True):
+            decided.append(self._decided(one, made, row, dry=dry))
+            self._settle(one, decided[-1])
+        return decided
 
     def commit(self) -> None:
         """Let the workspace have the new events and versions."""
@@ -137,7 +141,7 @@ class Refresher:
         if row.decision == "not measured":
             return replace(row, why=f"{row.why}; make it anew: {self._again(one)}")
         if row.new == 0:
-            return self._settled(one, replace(row, decision="up to date"))
+            return replace(row, decision="up to date")
         drifted = [
             f"PSI of {name} above {self._rules.psi:g}"
             for name, drift in (("popularity", row.popularity), ("profiles", row.profile))
@@ -150,15 +154,14 @@ class Refresher:
             return replace(row, decision="kept", why=f"it is not of the items or vectors of now: {self._again(one)}")
         refused = self._refused(one.kind, made)
         if refused:
-            return self._settled(one, replace(row, decision="kept", why=f"{refused}, of these events, was refused"))
-        return self._settled(one, self._measured(one, made, row, drifted, dry=dry))
+            return replace(row, decision="kept", why=f"{refused}, of these events, was refused")
+        return self._measured(one, made, row, drifted, dry=dry)
 
-    def _settled(self, one: Artefact | Watched, row: Refreshed) -> Refreshed:
+    def _settle(self, one: Artefact | Watched, row: Refreshed) -> None:
         """Let the trials of what comes later read what serves from now on."""
-        if row.decision != "promoted" and not isinstance(one, Watched):
-            for trial in (self._whole, *([self._trial] if self._outdated else [])):
+        if row.decision != "promoted" and self._outdated:
+            for trial in (self._whole, self._trial):
                 lend(self._workspace, trial, MODELS / one.kind)
-        return row
 
     def _measured(self, one: Artefact, made: Made, row: Refreshed, why: list[str], *, dry: bool) -> Refreshed:
         try:
