@@ -16,6 +16,7 @@ from agent.student_proof import Proof, Prover
 from agent.teacher import Classroom, Teacher
 from retrieval.cf.student import Student, StudentConfig
 from retrieval.data.labels import LabelStore
+from retrieval.data.seen import Seen
 from retrieval.errors import command as whyrec_command
 
 if TYPE_CHECKING:
@@ -123,6 +124,7 @@ class Distiller:
             "command": command,
             "catalog": self._study.workspace.catalog_fingerprint,
             "events": self._study.workspace.events_fingerprint,
+            "seen": Seen.of(self._study.workspace).to_json(),
             "space": self._study.space,
             "split": room.split,
             "teacher": self._teacher.fingerprint,

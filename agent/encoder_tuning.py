@@ -23,6 +23,7 @@ from agent.unfinished import UNFINISHED, begin
 from retrieval.artefacts import write_text
 from retrieval.cf.scorer import TrainingData
 from retrieval.data.histories import Histories
+from retrieval.data.seen import Seen
 from retrieval.data.workspace import Workspace
 from retrieval.errors import WorkspaceError, first_line
 from retrieval.ranking import Floats
@@ -174,6 +175,7 @@ class EncoderTuner:
             "tuning": asdict(self._tuning),
             "catalog": self._study.workspace.catalog_fingerprint,
             "events": self._study.workspace.events_fingerprint,
+            "seen": Seen.of(self._study.workspace).to_json(),
             "validation": {
                 "split": self._study.name,
                 "seed": self._seed,

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from agent.refresh.trial import TRIAL
 from agent.sessions import sessions_of
 from agent.stored import Stored, stored_models
 from agent.unfinished import UNFINISHED
@@ -76,7 +77,11 @@ def forget(workspace: Workspace, user_id: str) -> Forgotten:
         file.unlink()
     learnt = any(path.startswith(EVENTS) for path in rows)
     if learnt:
-        for folder in [*workspace.root.glob(f"models/*/{UNFINISHED}"), workspace.root / "reports" / UNFINISHED]:
+        for folder in [
+            *workspace.root.glob(f"models/*/{UNFINISHED}"),
+            workspace.root / "reports" / UNFINISHED,
+            workspace.root / TRIAL,
+        ]:
             shutil.rmtree(folder, ignore_errors=True)  # of runs that cannot go on with other events
     for path in rows:
         take_out(workspace.root / path, user_id)

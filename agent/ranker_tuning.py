@@ -19,6 +19,7 @@ from agent.models import Models
 from agent.ranking_lists import RankingLists
 from agent.tuned_ranker import Learnt, TunedRanker, current_ranker, save_ranker
 from agent.unfinished import UNFINISHED, begin
+from retrieval.data.seen import Seen
 from retrieval.errors import InputError, ModelError
 
 if TYPE_CHECKING:
@@ -159,6 +160,7 @@ class RankerTuner:
             "base_fingerprint": models.language_model_fingerprint,
             "gate": gate.to_json(),
             "learnt_from": [asdict(one) for one in self._learnt_from],
+            "seen": Seen.of(self._sources[0].study.workspace).to_json(),
             "retrieval": self._sources[0].retrieval.described,
             "plan": asdict(self._plan),
             "tuning": asdict(self._tuning),

@@ -135,6 +135,23 @@ class RankingSettings(_Section):
     candidates: int = Field(40, ge=1, le=1000, description="how many retrieved items the language model scores")
 
 
+class RefreshSettings(_Section):
+    """When whyrec refresh trains again, and what it lets serve."""
+
+    psi: float = Field(
+        0.25, ge=0, description="population stability index above which events have drifted; .25 and more is large"
+    )
+    fall: float = Field(
+        0.1, ge=0, le=1, description="how much less than when it was made an artefact may reach, as a share of it"
+    )
+    tolerance: float = Field(
+        0.01, ge=0, le=1, description="NDCG@10 that what is trained again may lose at most, with 95 % confidence"
+    )
+    held_out: float = Field(
+        0.5, gt=0, lt=1, description="share of the new events, the newest, that old and new are measured on"
+    )
+
+
 class Settings(BaseSettings):
     """All settings of a workspace."""
 
@@ -156,6 +173,7 @@ class Settings(BaseSettings):
     chroma: ChromaSettings = ChromaSettings()
     language_model: LanguageModelSettings = LanguageModelSettings()
     ranking: RankingSettings = RankingSettings()
+    refresh: RefreshSettings = RefreshSettings()
 
     @classmethod
     def settings_customise_sources(

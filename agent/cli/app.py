@@ -28,6 +28,7 @@ from agent.cli import (
     mcp,
     models,
     recommend,
+    refresh,
     similar,
     tune,
 )
@@ -108,6 +109,7 @@ app.command()(compact.compact)
 app.command(name="export-user")(export_user.export_user)
 app.command()(forget.forget)
 app.command()(tune.tune)
+app.command()(refresh.refresh)
 app.add_typer(finetune.app, name="finetune")
 app.command()(label.label)
 app.command()(distill.distill)

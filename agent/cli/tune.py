@@ -44,7 +44,7 @@ def tune(
     """
     from agent.evaluation.fusing import fused_scorers, make_live
     from agent.evaluation.study import Question
-    from agent.evaluation.tuning import tuned
+    from agent.evaluation.tuning import tune_each
     from agent.models import Models
     from agent.tuned_study import open_study
     from retrieval.cf.fused import SINGLE
@@ -63,10 +63,7 @@ def tune(
     if FUSION in wanted and not study.has_text:
         raise InputError(f"a fusion needs the items' text; run: {command('index', workspace)}")
     with opened.workspace.writing(), Steps() as watch:
-        winners: list[Tuned] = []
-        for name in names:
-            watch.start(f"Tuning {name}", trials)
-            winners.append(tuned(study, name, trials, watch.advance))
+        winners = tune_each(study, names, trials, watch)
         rows = [as_row(found) for found in winners]
         if FUSION in wanted:
             command_line = shlex.join(["whyrec", *sys.argv[1:]])

@@ -18,6 +18,7 @@ from retrieval.cf.fused import POOL, SINGLE, STRATEGIES, Fusion, Strategy
 from retrieval.cf.live import TEXT, KeptFusion, save_fusion
 from retrieval.cf.scorers import SCORERS
 from retrieval.cf.stack import Stack
+from retrieval.data.seen import Seen
 from retrieval.errors import SplitError
 from retrieval.metrics import Figures
 from retrieval.significance import compare, reality_check
@@ -178,6 +179,7 @@ def make_live(study: Study, winners: Sequence[Tuned], command: str, watch: Watch
         watch.advance()
     made = {
         "command": command,
+        "seen": Seen.of(study.workspace).to_json(),
         "validation": {
             "split": study.name,
             "seed": study.seed,
@@ -204,7 +206,8 @@ def renew_live(study: Study, kept: KeptFusion, watch: Watch) -> None:
         watch.advance()
     workspace = study.workspace
     fingerprints = workspace.catalog_fingerprint, workspace.events_fingerprint
-    saved = kept.fusions, kept.best, scorers, *fingerprints, kept.made
+    made = {**kept.made, "seen": Seen.of(workspace).to_json()}
+    saved = kept.fusions, kept.best, scorers, *fingerprints, made
     save_fusion(workspace.root / "models" / "fusion", *saved, space=study.space, likes=kept.likes)
 
 

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ import numpy as np
 import optuna
 
 from agent.evaluation.study import Study
+from agent.evaluation.watch import Watch
 from retrieval.artefacts import write_text
 from retrieval.cf.scorer import AT_ONCE, Scorer
 from retrieval.cf.scorers import SCORERS
@@ -78,6 +79,15 @@ def tuned(study: Study, name: str, trials: int, progress: Callable[[], None] = l
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, json.dumps(asdict(found), indent=1) + "\n")
     return found
+
+
+def tune_each(study: Study, names: Iterable[str], trials: int, watch: Watch) -> list[Tuned]:
+    """`tuned` for several scorers."""
+    winners = []
+    for name in names:
+        watch.start(f"Tuning {name}", trials)
+        winners.append(tuned(study, name, trials, watch.advance))
+    return winners
 
 
 def tuning_folder(study: Study) -> Path:

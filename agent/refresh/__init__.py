@@ -1,0 +1,1 @@
+"""Drift, and training again what it has made worse: `whyrec refresh`."""
