@@ -8,6 +8,7 @@ from agent.evidence import Evidence
 from agent.models import Models
 from agent.request import Language, Writer
 from agent.verifier import problems
+from finetune.wording import WritingRequest
 from prompts import fill, wordings
 from retrieval.data.catalog import Catalog
 from retrieval.errors import ModelError
@@ -68,8 +69,6 @@ class Explainer:
 
     def _drafts(self, evidence: Sequence[Evidence], shapes: Sequence[str]) -> list[list[str]]:
         """For each of them sentences with slots, likeliest first."""
-        from finetune.writer import WritingRequest
-
         requests = [
             WritingRequest(shape, "\n".join([one.label, *(cited.label for cited in one.cited)]))
             for one, shape in zip(evidence, shapes, strict=True)

@@ -1,11 +1,9 @@
 """The recommendation pipeline, from a request to rows: profile → retrieve → rank → fuse → shape → explain."""
 
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from agent.attribution import Attribution, StudentAttribution
 from agent.evidence import Taste
@@ -14,7 +12,7 @@ from agent.explanation import Explainer, Explanation
 from agent.models import Models
 from agent.person import Person, PersonReader
 from agent.ranking_stage import RankingStage
-from agent.request import Answer, Recommended, Request
+from agent.request import Answer, Recommended, Request, timed
 from agent.settings import Settings
 from agent.shaping_stage import Chosen, Ordered, ShapingStage
 from agent.stored_student import fitting_student
@@ -34,8 +32,6 @@ from retrieval.text.tower import Tower
 
 if TYPE_CHECKING:
     from retrieval.text.lexical import LexicalIndex
-
-Stage = Literal["retrieve", "rank", "fuse", "shape", "explain"]
 
 
 class Recommender:
@@ -137,7 +133,7 @@ class Recommender:
         chosen = Chosen.of(request, lambda: self.titles)
         wanted = max(request.k, self._settings.ranking.candidates)
         depth = request.shaping.pool(wanted)
-        with _timed(answer, "retrieve"):
+        with timed(answer, "retrieve"):
             person = self.people.read(request).without(chosen.banned)
             answer.notes += person.notes
             pool = max(depth, POOL) if live else depth
@@ -154,15 +150,13 @@ class Recommender:
                 answer.notes.append(
                     f"the scorers know other events than there are now; renew them: {command('tune', root)}"
                 )
-            with _timed(answer, "fuse"):
+            with timed(answer, "fuse"):
                 found, stages, by = self._fused(live, found, person, where, among, depth)
         first = found.first(wanted)  # all that the language model may order
-        alphas = self._ranking.alphas(request, live, first, len(person.history), answer)
-        if request.mode == "full" or alphas.any():
-            with _timed(answer, "rank"):
-                found = self._ranking.ranked(first, person.taste, alphas, stages, self.index.vectors)
-            by = (*by, "rank") if alphas.any() else by
-        with _timed(answer, "shape"):
+        ranked, has_say = self._ranking.order(request, live, first, person, stages, self.index.vectors, answer)
+        found = found if ranked is None else ranked
+        by = (*by, "rank") if has_say else by
+        with timed(answer, "shape"):
             ordered = Ordered(found, stages, by)
             self._shaping.fill(answer, ordered, request, chosen, person.history, self.index.vectors)
         return self._told(answer, person.taste, request)
@@ -202,7 +196,7 @@ class Recommender:
         """The k items whose text is nearest to that of an item, given by id or title."""
         answer = Answer([])
         item_id = self.titles.find(item)
-        with _timed(answer, "retrieve"):
+        with timed(answer, "retrieve"):
             profile = Profile((interest_in(self.index.vectors([item_id])),), frozenset({item_id}))
             found = TextRetriever(self.index).retrieve(
                 [profile], k, compile_where(where, self.catalog) if where else None
@@ -261,7 +255,7 @@ class Recommender:
         """The answer with explanations, if they are asked for."""
         if not request.explain:
             return answer
-        with _timed(answer, "explain"):
+        with timed(answer, "explain"):
             written = self._explained([row.item_id for row in answer.rows], taste, request)
         passed = [one for one in written if one is not None]
         templates = sum(explanation.written_by == "template" for explanation in passed)
@@ -276,8 +270,13 @@ class Recommender:
         return answer
 
     def _of_the_writer(self, request: Request) -> list[str]:
-        untuned = request.writer == "lm" and self._models.tuned_adapter("writer") is None
-        return ["the language model writes untuned; tune it with: whyrec finetune writer"] if untuned else []
+        notes = self._models.remote.take_notes()
+        remote = self._settings.remote.writer and not notes
+        untuned = request.writer == "lm" and not remote and self._models.tuned_adapter("writer") is None
+        return [
+            *notes,
+            *(["the language model writes untuned; tune it with: whyrec finetune writer"] if untuned else []),
+        ]
 
     def _explained(self, item_ids: list[str], taste: Taste, request: Request) -> list[Explanation | None]:
         explainer = Explainer(self.catalog, self._models, self._settings.items.noun, request.writer, request.language)
@@ -298,12 +297,3 @@ def serving(workspace: Workspace, settings: Settings) -> LiveFusion | None:
     if settings.ranking.fusion == "off":
         return None
     return load_fusion(workspace.root, settings.ranking.fusion, workspace.catalog.ids, workspace.catalog_fingerprint)
-
-
-@contextmanager
-def _timed(answer: Answer, stage: Stage) -> Iterator[None]:
-    start = time.perf_counter()
-    try:
-        yield
-    finally:
-        answer.seconds[stage] = time.perf_counter() - start

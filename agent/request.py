@@ -1,5 +1,8 @@
 """What can be asked of the recommender, and what it answers."""
 
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -13,6 +16,7 @@ Mode = Literal["fast", "retrieval", "auto", "full"]
 Style = Literal["short", "detailed", "contrast"]
 Language = Literal["en", "zh"]
 Writer = Literal["lm", "lm-zero-shot", "template"]
+Stage = Literal["retrieve", "rank", "fuse", "shape", "explain"]
 
 
 @dataclass(frozen=True)
@@ -79,6 +83,16 @@ class Answer:
     rows: list[Recommended]
     notes: list[str] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
+
+
+@contextmanager
+def timed(answer: Answer, stage: Stage) -> Iterator[None]:
+    """Keep how long a stage of the answer took."""
+    start = time.perf_counter()
+    try:
+        yield
+    finally:
+        answer.seconds[stage] = time.perf_counter() - start
 
 
 def as_row(row: Recommended) -> dict[str, Any]:
