@@ -75,9 +75,10 @@ class Explainer:
         ]
         try:
             writer = self._models.writer if self._writer == "lm" else self._models.untuned_writer
+            written = writer.write(requests, SAMPLES)
         except ModelError as error:
             raise ModelError(f"{error}; explanations from templates need no model: --writer template") from error
-        return [[draft.text for draft in drafts] for drafts in writer.write(requests, SAMPLES)]
+        return [[draft.text for draft in drafts] for drafts in written]
 
     def _chosen(self, evidence: Evidence, shape: str, drafts: Sequence[str]) -> tuple[Explanation | None, str]:
         """The first of the drafts that passes, else the template, else None; and its wording."""

@@ -34,8 +34,7 @@ class Client:
         self._settings = settings
         self._key = key
         unsent = {name: openai.Omit() for name in ("OpenAI-Organization", "OpenAI-Project")}
-        if not key:
-            unsent["Authorization"] = openai.Omit()
+        self._options: Any = {} if key else {"headers": {"Authorization": openai.Omit()}}
         self._client = openai.OpenAI(
             api_key=key or "none",
             base_url=settings.base_url,
@@ -69,7 +68,10 @@ class Client:
     def _sent(self, client: openai.OpenAI, path: str, body: Mapping[str, Any] | None) -> str:
         # Errors are raised without their cause: the library's hold the request, whose headers hold the key.
         try:
-            raw = client.get(path, cast_to=Response) if body is None else client.post(path, cast_to=Response, body=body)
+            if body is None:
+                raw = client.get(path, cast_to=Response, options=self._options)
+            else:
+                raw = client.post(path, cast_to=Response, body=body, options=self._options)
         except openai.APITimeoutError:
             tries = client.max_retries + 1
             raise NoAnswerError(f"gave no answer in time ({client.timeout} s, tries: {tries})", begun=True) from None
