@@ -5,6 +5,7 @@ import json
 import os
 import threading
 import time
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -137,6 +138,7 @@ class Endpoint:
         with self._lock:
             if self._made is None:
                 self._made = Client(self.settings, self._key())
+                weakref.finalize(self, self._made.close)
             return self._made
 
     def _key(self) -> str:
