@@ -201,3 +201,18 @@ def test_doctor_says_what_is_wrong_and_what_was_spent(proven, variables):
     assert "OPENAI_API_KEY" in found["remote model"]["found"]
     found, _ = findings(proven[0], variables | {"WHYREC_REMOTE__RANKER": "false"})
     assert not any(what.startswith("remote") for what in found)
+
+
+def test_it_is_measured_and_never_downgraded(root, variables, scripted):
+    systems = ("--users", "4", "--systems", "fused,ranked")
+    words = ("evaluate", "--split", "cold-items", "--trials", "1", *systems, "-f", "json", "-w", root)
+    scripted.script = lambda _body: (500, {}, {})
+    failed = whyrec(*words, **variables)
+    assert failed.exit_code == 1
+    assert "status 500" in said_by(failed)
+    scripted.script = likes_its_own
+    scripted.asked.clear()
+    result = whyrec(*words, **variables)
+    assert result.exit_code == 0, result.output
+    assert {row["system"] for row in json.loads(result.stdout)} == {"fused", "ranked"}
+    assert len(scripted.asked) >= 3 * 8

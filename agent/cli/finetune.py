@@ -97,7 +97,7 @@ def ranker(
 
     Learns an adapter (LoRA) from lists made of training events. The test part of the split is not touched. Takes a
     quarter of an hour on two cores; the state is on disk after each 25 steps. On several GPUs, give the same options to
-    accelerate launch -m agent.cli finetune ranker. A remote model ([remote] ranker = true) is not tuned: --lists 0
+    accelerate launch -m agent.cli finetune ranker. A remote model (the setting remote.ranker) is not tuned: --lists 0
     proves it as it is, with a question for each candidate of the lists that judge it.
 
     Example:  whyrec finetune ranker --split cold-items --lists 2000
