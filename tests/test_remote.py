@@ -87,6 +87,7 @@ def test_it_is_tried_again_after_a_pause(scripted, made, status):
         ((401, {"error": {"message": f"wrong key {KEY}"}}, {}), "refuses the key in OPENAI_API_KEY (status 401"),
         ((429, {"error": {"message": "slow down\x1b[31m"}}, {}), "too many requests or too little credit"),
         ((404, b"no such model " + KEY.encode() * 100, {}), "refuses the request (status 404"),
+        ((400, {"error": {"message": "\u200b".join(KEY)}}, {}), "refuses the request (status 400"),
         ((307, {}, {"Location": "http://127.0.0.1:9/steal"}), "refuses the request (status 307"),
         ((200, b"<html>not JSON</html>", {}), "no chat completion"),
         ((200, {"choices": []}, {}), "no chat completion"),
@@ -154,6 +155,14 @@ def test_an_endpoint_that_is_not_there_costs_nothing(made):
     assert endpoint.spending.total().tokens == 0
     with pytest.raises(RemoteError, match="cannot be reached"):
         endpoint.models()
+
+
+def test_an_answer_that_breaks_off_may_have_to_be_paid(scripted, made):
+    scripted.script = lambda _body: (200, b"{}", {"Content-Length": 9, "Connection": "close"})
+    endpoint = made()
+    with pytest.raises(RemoteError, match="breaks off"):
+        ask(endpoint)
+    assert endpoint.spending.total().tokens > 0
 
 
 def test_the_key_is_taken_from_the_environment_alone(made, monkeypatch):

@@ -86,6 +86,16 @@ def test_the_reader_is_held_to_one_tool_and_sends_what_was_said(scripted, endpoi
     assert schema["$defs"]["Bound"]["properties"]["field"]["enum"] == ["year"]
 
 
+def test_what_no_terminal_can_show_is_not_sent(scripted, endpoint):
+    meant, _ = reading(
+        scripted, endpoint, said="more \udcff\x1b Alien\u200b", calls=[("understood", '{"more": ["alien"]}')]
+    )
+    assert meant == Intent(more=("Alien",))
+    assert scripted.asked[0]["messages"][1]["content"] == "more Alien"
+    assert reading(scripted, endpoint, said=" \u200b ")[0] == Intent()
+    assert len(scripted.asked) == 1
+
+
 def test_phrases_that_nobody_said_are_left_out(scripted, endpoint):
     forged = {
         "like": ["Titanic", "lien", "Alien"],

@@ -197,7 +197,7 @@ def test_doctor_says_what_is_wrong_and_what_was_spent(proven, variables):
         "stale",
     ]
     found, _ = findings(proven[0], variables | {"OPENAI_API_KEY": ""})
-    assert found["remote model"]["state"] == "missing"
+    assert found["remote model"]["state"] == found["remote key"]["state"] == "missing"
     assert "OPENAI_API_KEY" in found["remote model"]["found"]
     found, _ = findings(proven[0], variables | {"WHYREC_REMOTE__RANKER": "false"})
     assert not any(what.startswith("remote") for what in found)

@@ -50,7 +50,7 @@ def smollm2():
 def test_a_server_that_can_force_calls_and_tells_logprobs(smollm2, made):
     with ScriptedEndpoint(ModelScript(smollm2)).running() as server:
         endpoint = made(server.url, MODEL)
-        said, notes = "Something like Alien, but no horror, after 1990", []
+        said, notes = "more comedies", []
         meant = RemoteIntentReader(endpoint, ["year"], notes.append).read(said)
         phrases = [
             phrase

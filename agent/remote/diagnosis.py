@@ -1,5 +1,6 @@
 """What `whyrec doctor` finds of a remote language model."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,7 +26,9 @@ def remote_findings(settings: RemoteSettings) -> Iterator[tuple[str, str, str]]:
         yield "remote model", "ok" if known else "warning", f"{does}{lists}"
     finally:
         endpoint.close()
-    yield "remote key", "ok", f"read from {settings.key_env}" if settings.key_env else "none is sent"
+    if settings.key_env:
+        there = bool(os.environ.get(settings.key_env))
+        yield "remote key", "ok" if there else "missing", f"{settings.key_env} is {'set' if there else 'not set'}"
     yield _spent(endpoint)
     if settings.ranker:
         yield "remote ranker", *_proof(endpoint)

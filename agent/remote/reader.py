@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from agent.intent import LISTED, Comparison, Intent
+from agent.mcp.untrusted import cleaned
 from agent.remote.answers import Answer
 from agent.remote.endpoint import Endpoint
 from prompts import render
@@ -66,7 +67,7 @@ class RemoteIntentReader:
         Raises:
             RemoteError: there is no answer, or none in the form that was asked for.
         """
-        plain = " ".join(said.split())
+        plain = " ".join(str(cleaned(said)).split())
         if not plain:
             return Intent()
         task = render("remote-intent-v1", tool=TOOL, fields=", ".join(self._fields) or "none")

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import openai
-from httpx2 import ReadError, ReadTimeout, Response, SyncByteStream
+from httpx2 import ConnectError, ConnectTimeout, ReadError, ReadTimeout, Response, SyncByteStream
 
 from agent.mcp.untrusted import cleaned, quoted
 from agent.remote.options import RemoteSettings
@@ -72,12 +72,12 @@ class Client:
                 raw = client.get(path, cast_to=Response, options=self._options)
             else:
                 raw = client.post(path, cast_to=Response, body=body, options=self._options)
-        except openai.APITimeoutError:
-            tries = client.max_retries + 1
-            raise NoAnswerError(f"gave no answer in time ({client.timeout} s, tries: {tries})", begun=True) from None
-        except openai.APIConnectionError as error:
-            reason = type(error.__cause__).__name__
-            raise NoAnswerError(f"cannot be reached or breaks off ({reason})", begun=False) from None
+        except openai.APIConnectionError as error:  # time-outs are among them
+            begun = not isinstance(error.__cause__, ConnectError | ConnectTimeout)
+            why = f"cannot be reached or breaks off ({type(error.__cause__).__name__})"
+            if isinstance(error, openai.APITimeoutError):
+                why = f"gave no answer in time ({client.timeout} s, tries: {client.max_retries + 1})"
+            raise NoAnswerError(why, begun=begun) from None
         except openai.APIStatusError as error:
             raise NoAnswerError(self._refusal(error.status_code, error.message), begun=False) from None
         except (openai.OpenAIError, ValueError, UnicodeError) as error:
@@ -88,7 +88,7 @@ class Client:
         """What a refusal means; the server's own words stand in quotes, without the key."""
         named = f"the key in {self._settings.key_env}" if self._key else "requests without a key"
         means = {401: f"refuses {named}", 403: f"refuses {named}", 429: "has too many requests or too little credit"}
-        words = cleaned(self._scrubbed(said))[:_SAID]
+        words = self._scrubbed(str(cleaned(said)))[:_SAID]  # what is invisible could hide the key, were it left in
         return f"{means.get(status, 'refuses the request')} (status {status}: {quoted(words)})"
 
     def _scrubbed(self, text: str) -> str:
