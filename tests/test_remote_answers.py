@@ -215,7 +215,7 @@ def test_without_a_downgrade_a_failure_is_an_error(scripted, models, planted):
     scripted.script = lambda _body: (500, {}, {})
     strict = models.settings.without_downgrade()
     models.settings = strict
-    with pytest.raises(RemoteError, match="status 500"):
+    with pytest.raises(ModelError, match=r"status 500.*--writer template"):
         Recommender(planted, strict, models).explain(Request("user-0"), "Orbit of Fire")
 
 
