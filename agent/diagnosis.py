@@ -10,6 +10,7 @@ from pathlib import Path
 import polars as pl
 
 from agent.models import Models
+from agent.remote.diagnosis import remote_findings
 from agent.settings import Settings, described, load_settings
 from retrieval.data.feedback import is_folded
 from retrieval.data.workspace import Workspace
@@ -92,6 +93,7 @@ def _workspace(root: Path) -> Iterator[Finding]:
         yield Finding("settings", "wrong", str(error))
         return
     yield from _models(settings)
+    yield from (Finding(*found) for found in remote_findings(settings.remote))
     if settings.encoder.backend == "onnx-int8":
         yield _int8()
     if workspace is None:

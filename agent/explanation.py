@@ -8,6 +8,7 @@ from agent.evidence import Evidence
 from agent.models import Models
 from agent.request import Language, Writer
 from agent.verifier import problems
+from finetune.wording import WritingRequest
 from prompts import fill, wordings
 from retrieval.data.catalog import Catalog
 from retrieval.errors import ModelError
@@ -68,17 +69,16 @@ class Explainer:
 
     def _drafts(self, evidence: Sequence[Evidence], shapes: Sequence[str]) -> list[list[str]]:
         """For each of them sentences with slots, likeliest first."""
-        from finetune.writer import WritingRequest
-
         requests = [
             WritingRequest(shape, "\n".join([one.label, *(cited.label for cited in one.cited)]))
             for one, shape in zip(evidence, shapes, strict=True)
         ]
         try:
             writer = self._models.writer if self._writer == "lm" else self._models.untuned_writer
+            written = writer.write(requests, SAMPLES)
         except ModelError as error:
             raise ModelError(f"{error}; explanations from templates need no model: --writer template") from error
-        return [[draft.text for draft in drafts] for drafts in writer.write(requests, SAMPLES)]
+        return [[draft.text for draft in drafts] for drafts in written]
 
     def _chosen(self, evidence: Evidence, shape: str, drafts: Sequence[str]) -> tuple[Explanation | None, str]:
         """The first of the drafts that passes, else the template, else None; and its wording."""

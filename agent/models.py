@@ -1,26 +1,49 @@
 """Models, loaded when first used: a request that needs none starts without torch."""
 
+import copy
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from agent.encoders import OFF, Encoders, counts
+from agent.remote.endpoint import Endpoint
+from agent.remote.options import RemoteSettings
+from agent.remote.ranker import RemoteRanker
+from agent.remote.writer import WriterWithStandby
 from agent.settings import PACKAGED_ADAPTERS, PACKAGED_RANKER
 from agent.tuned_adapter import Kind, TunedAdapter, current_tuned, without
 from agent.tuned_ranker import TunedRanker, current_ranker
+from finetune.wording import SentenceWriter
 from retrieval.artefacts import file_fingerprint
+from retrieval.contracts import Judge
 from retrieval.errors import ModelError
 from retrieval.model_source import locate_model
 
 if TYPE_CHECKING:
     from finetune.intent import LMIntentReader
     from finetune.language_model import LanguageModel
-    from finetune.ranker import LMRanker
     from finetune.writer import LMWriter
 
 
+_OF_A_RANKER = ("ranker", "tuned_ranker", "why_no_ranker", "writer")
+
+
 class Models(Encoders):
-    """All models that the settings name: encoders, the language model, and its adapters."""
+    """All models that the settings name: encoders, the language model, its adapters, and a remote one."""
+
+    @cached_property
+    def remote(self) -> Endpoint:
+        """The remote language model that the settings name; nothing is asked before it is used."""
+        return Endpoint(self.settings.remote, self.say)
+
+    @cached_property
+    def local(self) -> Self:
+        """The same without the remote one, what is loaded shared."""
+        local = copy.copy(self)
+        local.settings = self.settings.model_copy(update={"remote": RemoteSettings()})
+        for name in _OF_A_RANKER:
+            local.__dict__.pop(name, None)
+        return local
 
     @cached_property
     def language_model(self) -> "LanguageModel":
@@ -57,12 +80,14 @@ class Models(Encoders):
         return file_fingerprint([source] if source.is_file() else [path for path in source.rglob("*") if counts(path)])
 
     @cached_property
-    def ranker(self) -> "LMRanker":
-        """The language model as a ranker: the tuned one where there is one.
+    def ranker(self) -> Judge:
+        """The language model as a ranker: the remote one if the settings want that, else the tuned one if there is one.
 
         Raises:
             ModelError: the language model or the adapter cannot be loaded, or they do not belong together.
         """
+        if self.settings.remote.ranker:
+            return RemoteRanker(self.remote)
         from finetune.adapters import load_adapter
         from finetune.ranker import RANK, LMRanker
 
@@ -77,10 +102,16 @@ class Models(Encoders):
     def tuned_ranker(self) -> TunedRanker | None:
         """The tuned ranker that the settings name; None where there is none, or none that fits (`why_no_ranker`).
 
+        Of a remote one it is what was proven of that very model at that endpoint.
+
         Raises:
             ModelError: it is damaged.
         """
         named = self.settings.ranking.ranker
+        if self.settings.remote.ranker and named != OFF:
+            proof = self.settings.remote.proof
+            found = None if proof == "auto" else current_ranker(Path(proof).expanduser())
+            return found if found and found.base_fingerprint == self.remote.fingerprint else None
         if named == str(PACKAGED_RANKER):
             return self.packaged_ranker
         return None if named in (OFF, "auto") else current_ranker(Path(named).expanduser())
@@ -95,6 +126,9 @@ class Models(Encoders):
     def why_no_ranker(self) -> str:
         """Why there is no tuned ranker, where there is none."""
         named = self.settings.ranking.ranker
+        if self.settings.remote.ranker:
+            name = self.settings.remote.name
+            return f"nothing is proven of the language model {name} here; prove it: whyrec finetune ranker --lists 0"
         packaged = current_ranker(PACKAGED_RANKER) if named == str(PACKAGED_RANKER) else None
         unfit = packaged and self._why_unfit("ranker", packaged)
         return f"{unfit or 'there is no tuned ranker'}, and an untuned one orders worse"
@@ -120,12 +154,14 @@ class Models(Encoders):
             )
 
     @cached_property
-    def writer(self) -> "LMWriter":
-        """The language model as a writer: the tuned one where there is one.
+    def writer(self) -> SentenceWriter:
+        """The language model as a writer: the remote one if the settings want that, else the tuned one if there is one.
 
         Raises:
             ModelError: the language model or the adapter cannot be loaded, or they do not belong together.
         """
+        if self.settings.remote.writer:
+            return WriterWithStandby(self.remote, lambda: self.local.writer)
         from finetune.writer import EXPLAIN, LMWriter
 
         return LMWriter(self.language_model, self._with_adapter("writer", EXPLAIN))

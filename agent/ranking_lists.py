@@ -17,7 +17,7 @@ from retrieval.cf.fused import SINGLE, Fused, Fusion, Strategy
 from retrieval.cf.live import TEXT, kept_fusion
 from retrieval.cf.scorer import System, TrainingData
 from retrieval.cf.scorers import SCORERS
-from retrieval.contracts import RankRequest
+from retrieval.contracts import Judge, RankRequest
 from retrieval.data.catalog import Catalog
 from retrieval.data.histories import Histories
 from retrieval.errors import ModelError, command
@@ -26,7 +26,6 @@ from retrieval.ranking import Columns, Floats
 from retrieval.text.profile import telling
 
 if TYPE_CHECKING:
-    from finetune.ranker import LMRanker
     from finetune.ranker_training import TrainingList
 
 TEXT_ALONE = Fusion(SINGLE, (TEXT,), (1.0,))
@@ -195,7 +194,7 @@ class RankingLists:
         task = self.study.task("validation")
         return int(((np.diff(self.study.relevant(task).indptr) > 0) & (task.histories.counts > 0)).sum())
 
-    def judged(self, asked: Asked, ranker: "LMRanker", advance: Callable[[], None]) -> list[JudgedList]:
+    def judged(self, asked: Asked, ranker: Judge, advance: Callable[[], None]) -> list[JudgedList]:
         """The language model's scores beside the retriever's, and what was to be found."""
         study = self.study
         task = study.task("validation")

@@ -9,13 +9,14 @@ from agent.encoders import OFF
 from agent.evidence import Taste
 from agent.gate import CLOSED, put_together
 from agent.models import Models
+from agent.person import Person
 from agent.request import Answer, Request
 from agent.settings import Settings
 from agent.tuned_ranker import UNPROVEN, TunedRanker
 from retrieval.cf.live import LiveFusion, described
 from retrieval.contracts import RankRequest
 from retrieval.data.workspace import Workspace
-from retrieval.errors import command
+from retrieval.errors import RemoteError, command
 from retrieval.ranking import Floats, Rankings, order
 from retrieval.text.profile import telling
 
@@ -30,13 +31,43 @@ class RankingStage:
         self._models = models
         self._warm = warm
 
-    def alphas(
+    def order(
+        self,
+        request: Request,
+        live: LiveFusion | None,
+        found: Rankings,
+        person: Person,
+        stages: dict[str, dict[str, float]],
+        vectors: Callable[[Sequence[str]], Floats],
+        answer: Answer,
+    ) -> tuple[Rankings | None, bool]:
+        """The candidates in their final order, None if the language model was not asked, and whether it had a say.
+
+        Its scores are put into ``stages``, what is left out or downgraded into the answer's notes. live: the fusion
+        that ordered the candidates, None for the text alone. vectors: of items, by id.
+
+        Raises:
+            ModelError: the language model cannot be loaded, or a remote one fails and nothing may take its place.
+        """
+        alphas = self._alphas(request, live, found, len(person.history), answer)
+        if request.mode != "full" and not alphas.any():
+            return None, False
+        try:
+            with answer.timed("rank"):
+                return self._ranked(found, person.taste, alphas, stages, vectors), bool(alphas.any())
+        except RemoteError as error:
+            if not self._settings.remote.downgrade:
+                raise
+            answer.notes.append(f"{error}; the local model ranks instead, where it is proven")
+            local = RankingStage(self._workspace, self._models.local.settings, self._models.local, self._warm)
+            return local.order(request, live, found, person, stages, vectors, answer)
+
+    def _alphas(
         self, request: Request, live: LiveFusion | None, found: Rankings, history: int, answer: Answer
     ) -> Floats:
         """(N,) the language model's weight for each candidate: what was asked for, else what has been proven.
 
-        ``live``: the fusion that ordered the candidates, None for the text alone; ``history``: how many events are
-        known of the person. The answer is told where the language model is left out.
+        ``history``: how many events are known of the person. The answer is told where the language model is left out.
         """
         size = int(found.lengths[0])
         nothing = np.zeros(size, dtype=np.float32)
@@ -55,7 +86,7 @@ class RankingStage:
             answer.notes.append(f"the language model did not order this list: {why} ({shown})")
         return alphas
 
-    def ranked(
+    def _ranked(
         self,
         found: Rankings,
         taste: Taste,
@@ -63,10 +94,7 @@ class RankingStage:
         stages: dict[str, dict[str, float]],
         vectors: Callable[[Sequence[str]], Floats],
     ) -> Rankings:
-        """Let the language model score the candidates and, where it has a weight, order them by both scores.
-
-        Its scores are put into ``stages``. vectors: of items, by id.
-        """
+        """Let the language model score the candidates and, where it has a weight, order them by both scores."""
         text = self._workspace.catalog.text
         ids, retrieved = zip(*found.row(0), strict=True)
         liked = tuple(taste.liked)

@@ -153,11 +153,9 @@ class Recommender:
             with answer.timed("fuse"):
                 found, stages, by = self._fused(live, found, person, where, among, depth)
         first = found.first(wanted)  # all that the language model may order
-        alphas = self._ranking.alphas(request, live, first, len(person.history), answer)
-        if request.mode == "full" or alphas.any():
-            with answer.timed("rank"):
-                found = self._ranking.ranked(first, person.taste, alphas, stages, self.index.vectors)
-            by = (*by, "rank") if alphas.any() else by
+        ranked, has_say = self._ranking.order(request, live, first, person, stages, self.index.vectors, answer)
+        found = found if ranked is None else ranked
+        by = (*by, "rank") if has_say else by
         with answer.timed("shape"):
             ordered = Ordered(found, stages, by)
             self._shaping.fill(answer, ordered, request, chosen, person.history, self.index.vectors)
@@ -272,8 +270,13 @@ class Recommender:
         return answer
 
     def _of_the_writer(self, request: Request) -> list[str]:
-        untuned = request.writer == "lm" and self._models.tuned_adapter("writer") is None
-        return ["the language model writes untuned; tune it with: whyrec finetune writer"] if untuned else []
+        notes = self._models.remote.take_notes()
+        remote = self._settings.remote.writer and not notes
+        untuned = request.writer == "lm" and not remote and self._models.tuned_adapter("writer") is None
+        return [
+            *notes,
+            *(["the language model writes untuned; tune it with: whyrec finetune writer"] if untuned else []),
+        ]
 
     def _explained(self, item_ids: list[str], taste: Taste, request: Request) -> list[Explanation | None]:
         explainer = Explainer(self.catalog, self._models, self._settings.items.noun, request.writer, request.language)

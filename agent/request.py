@@ -16,6 +16,7 @@ Mode = Literal["fast", "retrieval", "auto", "full"]
 Style = Literal["short", "detailed", "contrast"]
 Language = Literal["en", "zh"]
 Writer = Literal["lm", "lm-zero-shot", "template"]
+Stage = Literal["retrieve", "rank", "fuse", "shape", "explain"]
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ class Answer:
     seconds: dict[str, float] = field(default_factory=dict)
 
     @contextmanager
-    def timed(self, stage: str) -> Iterator[None]:
+    def timed(self, stage: Stage) -> Iterator[None]:
         """Keep how long the block takes."""
         start = time.perf_counter()
         try:

@@ -4,12 +4,14 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 import finetune
+from agent.remote.options import RemoteSettings
+from agent.remote.spending import SPENDING
 from retrieval.errors import WorkspaceError
 from retrieval.text.options import ChromaOptions
 from retrieval.versions import CURRENT
@@ -18,7 +20,7 @@ _ADDRESS = re.compile(r"https?://[\w.-]+:\d{1,5}")
 
 _OTHER = ("workspace", "mcp_token")  # variables WHYREC_… that are no settings
 _MODELS = Path("models")  # in a workspace
-TUNED, RANKER = _MODELS / "encoder", _MODELS / "ranker"
+TUNED, RANKER, REMOTE_RANKER = _MODELS / "encoder", _MODELS / "ranker", _MODELS / "remote-ranker"
 ADAPTERS = {kind: _MODELS / kind for kind in ("writer", "intent")}
 _PRETRAINED = Path(finetune.__file__).parent / "pretrained"  # `make pretrained` writes it
 PACKAGED_RANKER = _PRETRAINED / "ranker"
@@ -161,6 +163,7 @@ class Settings(BaseSettings):
         extra="forbid",
         frozen=True,
         nested_model_default_partial_update=True,
+        hide_input_in_errors=True,  # a key that was put where it does not belong
     )
 
     format_version: int = Field(1, description="format of the workspace; not to be changed by hand")
@@ -174,6 +177,17 @@ class Settings(BaseSettings):
     language_model: LanguageModelSettings = LanguageModelSettings()
     ranking: RankingSettings = RankingSettings()
     refresh: RefreshSettings = RefreshSettings()
+    remote: RemoteSettings = RemoteSettings()
+
+    def with_ranker(self, folder: str) -> Self:
+        """The same with the ranker in this folder, or with the proof of the remote one there, or with none (off)."""
+        if self.remote.ranker and folder != "off":
+            return self.model_copy(update={"remote": self.remote.model_copy(update={"proof": folder})})
+        return self.model_copy(update={"ranking": self.ranking.model_copy(update={"ranker": folder})})
+
+    def without_downgrade(self) -> Self:
+        """The same; where the remote model fails, that is an error: what is measured must not change half-way."""
+        return self.model_copy(update={"remote": self.remote.model_copy(update={"downgrade": False})})
 
     @classmethod
     def settings_customise_sources(
@@ -209,17 +223,24 @@ def load_settings(file: Path | None) -> Settings:
         name = ".".join(str(part) for part in first["loc"])
         source = f"{file} or an environment variable WHYREC_…" if file else "an environment variable WHYREC_…"
         raise WorkspaceError(f"setting {name}, from {source}: {first['msg']}") from error
-    if file is None:
-        return settings
-    encoder, ranking, lm = settings.encoder, settings.ranking, settings.language_model
+    return settings if file is None else _placed(settings, file.parent)
+
+
+def _placed(settings: Settings, root: Path) -> Settings:
+    """With what is automatic found in the workspace at ``root``."""
+    encoder, ranking, lm, remote = settings.encoder, settings.ranking, settings.language_model, settings.remote
     if encoder.tuned == "on":
-        encoder = encoder.model_copy(update={"tuned": str(file.parent / TUNED)})
+        encoder = encoder.model_copy(update={"tuned": str(root / TUNED)})
     if ranking.ranker == "auto":
-        ranking = ranking.model_copy(update={"ranker": _own_or(file.parent / RANKER, PACKAGED_RANKER)})
+        ranking = ranking.model_copy(update={"ranker": _own_or(root / RANKER, PACKAGED_RANKER)})
     for kind, own in ADAPTERS.items():
         if getattr(lm, kind) == "auto":
-            lm = lm.model_copy(update={kind: _own_or(file.parent / own, PACKAGED_ADAPTERS[kind])})
-    return settings.model_copy(update={"encoder": encoder, "ranking": ranking, "language_model": lm})
+            lm = lm.model_copy(update={kind: _own_or(root / own, PACKAGED_ADAPTERS[kind])})
+    if remote.proof == "auto":
+        remote = remote.model_copy(update={"proof": str(root / REMOTE_RANKER)})
+    if remote.spending == "auto":
+        remote = remote.model_copy(update={"spending": str(root / SPENDING)})
+    return settings.model_copy(update={"encoder": encoder, "ranking": ranking, "language_model": lm, "remote": remote})
 
 
 def _own_or(own: Path, packaged: Path) -> str:

@@ -15,7 +15,7 @@ from retrieval.data.workspace import Workspace
 from retrieval.errors import InputError, ModelError, command, first_line
 from retrieval.versions import CURRENT, current_version, version_names
 
-KINDS = ("fusion", "encoder", "ranker", "writer", "intent", "student", MEASURED.name)
+KINDS = ("fusion", "encoder", "ranker", "remote-ranker", "writer", "intent", "student", MEASURED.name)
 
 
 @dataclass(frozen=True)
@@ -105,6 +105,7 @@ _SAYS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "fusion": _fusion,
     "encoder": _encoder,
     "ranker": _ranker,
+    "remote-ranker": lambda config: f"{config['base']}, {_ranker(config)}",
     "writer": _writer,
     "intent": _intent,
     "student": _student,

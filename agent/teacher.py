@@ -5,7 +5,6 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,18 +15,16 @@ from agent.evaluation.watch import Watch
 from agent.gate import CLOSED, put_together
 from agent.models import Models
 from agent.ranking_lists import TEXT_ALONE, Requests, Retrieval, find_retrieval
-from agent.settings import RANKER
+from agent.settings import RANKER, REMOTE_RANKER
 from agent.tuned_ranker import UNPROVEN, TunedRanker, ranker_of_split
 from agent.tuned_study import open_study
 from retrieval.cf.scorer import System, TrainingData
+from retrieval.contracts import Judge
 from retrieval.data.histories import Histories
 from retrieval.data.labels import Label
 from retrieval.data.workspace import Workspace
 from retrieval.errors import command
 from retrieval.ranking import Floats
-
-if TYPE_CHECKING:
-    from finetune.ranker import LMRanker
 
 Known = Mapping[tuple[str, str], Mapping[str, float | None]]  # by user and history, what the model said of each item
 
@@ -85,16 +82,14 @@ class Teacher:
         self._requests = Requests(study)
 
     @cached_property
-    def language_model(self) -> "LMRanker":
+    def language_model(self) -> Judge:
         """The ranker that has a say.
 
         Raises:
             ModelError: it cannot be loaded.
         """
-        settings = self.study.settings
         named = OFF if self._ranker is None else str(self._ranker.folder)
-        ranking = settings.ranking.model_copy(update={"ranker": named})
-        return Models(settings.model_copy(update={"ranking": ranking}), self.study.models.say).ranker
+        return Models(self.study.settings.with_ranker(named), self.study.models.say).ranker
 
     @cached_property
     def fingerprint(self) -> str:
@@ -188,7 +183,10 @@ class Teacher:
 
 def measurable_ranker(study: Study) -> TunedRanker | None:
     """The ranker that was tuned on this very split, else the one that serves if it has not seen the test part."""
-    own = ranker_of_split(study.workspace.root / RANKER, study.held_out)
+    remote = study.settings.remote.ranker
+    own = ranker_of_split(study.workspace.root / (REMOTE_RANKER if remote else RANKER), study.held_out)
+    if own is not None and remote and own.base_fingerprint != study.models.remote.fingerprint:
+        own = None
     serving = study.models.tuned_ranker if own is None else None
     if serving is None or not serving.may_be_measured(study.held_out):
         return own

@@ -87,23 +87,24 @@ class TunedRanker:
         return any(one.events == workspace.all_events for one in self.learnt_from)
 
 
-def save_ranker(folder: Path, write: Callable[[Path], None], made: Mapping[str, Any]) -> str:
+def save_ranker(folder: Path, write: Callable[[Path], None], made: Mapping[str, Any], card: str = _CARD) -> str:
     """Write a new version below ``folder`` and make it the current one; its name.
 
-    ``write`` puts the adapter into a folder. ``made`` goes into config.json; it has what `TunedRanker` has.
+    ``write`` puts the adapter into a folder. ``made`` goes into config.json; it has what `TunedRanker` has. card: what
+    README.md says.
     """
     config = {"kind": "ranker", "format_version": FORMAT_VERSION, **made}
-    return save_version(folder, write, config, _card(made), keep=True)
+    return save_version(folder, write, config, _filled(card, made), keep=True)
 
 
-def _card(made: Mapping[str, Any]) -> str:
+def _filled(card: str, made: Mapping[str, Any]) -> str:
     learnt_from = ", ".join(f"{one['data']} ({one['split']}, seed {one['seed']})" for one in made["learnt_from"])
     strata = "\n".join(
         f"| {name} | {one['lists']} | {one['before']:.4f} | {one['after']:.4f} | {one['low']:+.4f} "
         f"| {one['alpha']['cold']:g} | {one['alpha']['warm']:g} |"
         for name, one in made["gate"].items()
     )
-    return _CARD.format(command=made["command"], base=made["base"], learnt_from=learnt_from, strata=strata)
+    return card.format(command=made["command"], base=made["base"], learnt_from=learnt_from, strata=strata)
 
 
 def current_ranker(folder: Path) -> TunedRanker | None:

@@ -167,7 +167,8 @@ class WriterTuner:
 
     def _close_round(self, losses: Sequence[float]) -> None:
         """Let the model write, and keep what it may learn from in the next round."""
-        from finetune.writer import EXPLAIN, LMWriter, WritingRequest
+        from finetune.wording import WritingRequest
+        from finetune.writer import EXPLAIN, LMWriter
 
         writer = LMWriter(self._models.language_model, EXPLAIN)
         seeds = [f"{self._tuning.seed} {len(self._rounds)} {number}" for number in range(self._plan.written)]

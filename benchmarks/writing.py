@@ -19,7 +19,8 @@ from agent.request import Request
 from agent.settings import load_settings
 from benchmarks.quality import workspace
 from benchmarks.reporting import spread, write_report
-from finetune.writer import LMWriter, WritingRequest
+from finetune.wording import WritingRequest
+from finetune.writer import LMWriter
 from retrieval.data.workspace import Workspace
 
 LISTS, SEED = 5, 0

@@ -1,14 +1,41 @@
-"""The grammar of what may be written: known sentences, or what their words can be put together to."""
+"""What is asked of a writer, and the grammar of what may be written: known sentences, or what their words make."""
 
 import json
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
 
 _PIECE = re.compile(r" ?\[[A-Z]+\]| ?[\w'’-]+| ?[^\w\s]")
 BEFORE = 3  # words that a word depends on
 ENDS = (".", "?")
 START = ""
+Context = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class WritingRequest:
+    """A shape of evidence (`prompts.sentences`), and what tells this request from others of the shape."""
+
+    shape: str
+    seed: str
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A sentence with slots, and the logarithm of the model's probability of writing it rather than another."""
+
+    text: str
+    log_probability: float
+
+
+class SentenceWriter(Protocol):
+    """Writes sentences with slots."""
+
+    def write(self, requests: Sequence[WritingRequest], samples: int) -> list[list[Draft]]:
+        """At most ``samples`` different drafts for each request, likeliest first."""
+        ...
 
 
 def grammar(sentences: Iterable[str], *, free: bool) -> str:
@@ -20,24 +47,44 @@ def grammar(sentences: Iterable[str], *, free: bool) -> str:
     """
     if not free:
         return "start: " + " | ".join(json.dumps(f" {sentence}") for sentence in sentences)
-    follow: dict[tuple[str, ...], dict[str, tuple[str, ...] | None]] = defaultdict(dict)
-    for sentence in sentences:
-        pieces = split(sentence)
-        for place, piece in enumerate(pieces):
-            follow[_context(pieces[:place])][piece] = _context(pieces[: place + 1])
-        follow[_context(pieces)][START] = None  # the end
+    follow = _follow(sentences)
     names = {context: f"s{number}" for number, context in enumerate(follow)}
     rules = [f"{names[context]}: {_choices(pieces, names)}" for context, pieces in follow.items()]
     return "\n".join([f"start: {names[_context([])]}", *rules])
 
 
-def _choices(pieces: dict[str, tuple[str, ...] | None], names: dict[tuple[str, ...], str]) -> str:
+def fitting(sentences: Sequence[str], *, free: bool) -> Callable[[str], bool]:
+    """Tells whether the grammar of these sentences allows another: for writers that cannot be held to it."""
+    if not free:
+        return frozenset(sentences).__contains__
+    follow = _follow(sentences)
+
+    def fits(sentence: str) -> bool:
+        pieces = split(sentence)
+        steps = [(_context(pieces[:place]), piece) for place, piece in enumerate([*pieces, START])]
+        return "".join(pieces) == f" {sentence}" and all(piece in follow.get(context, ()) for context, piece in steps)
+
+    return fits
+
+
+def _follow(sentences: Iterable[str]) -> dict[Context, dict[str, Context | None]]:
+    """What may come next, and what the one after that depends on; None after the end."""
+    follow: dict[Context, dict[str, Context | None]] = defaultdict(dict)
+    for sentence in sentences:
+        pieces = split(sentence)
+        for place, piece in enumerate(pieces):
+            follow[_context(pieces[:place])][piece] = _context(pieces[: place + 1])
+        follow[_context(pieces)][START] = None
+    return dict(follow)
+
+
+def _choices(pieces: dict[str, Context | None], names: dict[Context, str]) -> str:
     return " | ".join(
         '""' if context is None else f"{json.dumps(piece)} {names[context]}" for piece, context in pieces.items()
     )
 
 
-def _context(pieces: Sequence[str]) -> tuple[str, ...]:
+def _context(pieces: Sequence[str]) -> Context:
     """What the next word depends on: the slots that are out, the first word of its sentence, those right before it."""
     ends = [place for place, piece in enumerate(pieces) if piece in ENDS]
     sentence = pieces[ends[-1] + 1 :] if ends else pieces

@@ -3,33 +3,16 @@
 import zlib
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from llguidance import LLMatcher
 
 from finetune.constrained import ConstrainedWriter
 from finetune.language_model import LanguageModel
-from finetune.wording import grammar
+from finetune.wording import Draft, WritingRequest, grammar
 from prompts import free, render, wordings
 
 EXPLAIN = "explain"  # the name of the tuned adapter in the model
 LONGER = 2  # times as many tokens as the longest known sentence has may be written
-
-
-@dataclass(frozen=True)
-class WritingRequest:
-    """A shape of evidence (`prompts.sentences`), and what tells this request from others of the shape."""
-
-    shape: str
-    seed: str
-
-
-@dataclass(frozen=True)
-class Draft:
-    """A sentence with slots, and the logarithm of the model's probability of writing it rather than another."""
-
-    text: str
-    log_probability: float
 
 
 class LMWriter:

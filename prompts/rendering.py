@@ -63,6 +63,15 @@ def patterns(shape: str, language: str = "en") -> tuple[tuple[str, ...], ...]:
     return tuple(_spelt_out(pattern) for pattern in _tables(language)[shape]["patterns"])
 
 
+def alternatives(shape: str) -> tuple[str, ...]:
+    """The English patterns of one shape as they stand in the table, with ``(a|b)`` for alternatives.
+
+    Raises:
+        KeyError: an unknown shape.
+    """
+    return tuple(_tables("en")[shape]["patterns"])
+
+
 def _spelt_out(pattern: str) -> tuple[str, ...]:
     pieces = _ALTERNATIVES.split(pattern)
     options = [piece.split("|") if odd else [piece] for odd, piece in zip(itertools.cycle([False, True]), pieces)]

@@ -49,3 +49,11 @@ class Ranker(Protocol):
     def rank(self, requests: Sequence[RankRequest], k: int | None = None) -> Rankings:
         """At most k candidates of each request, all when k is None, best first."""
         ...
+
+
+class Judge(Protocol):
+    """Scores candidates one by one: the higher, the likelier the person likes it."""
+
+    def score(self, requests: Sequence[RankRequest]) -> list[Floats]:
+        """For each request (N,) float32, in the order of its candidates."""
+        ...

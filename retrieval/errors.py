@@ -10,6 +10,7 @@ WhyrecError                     base: the command line prints it in one line and
 ├── WorkspaceError              the workspace is missing, of another format, damaged or busy
 │   └── IndexMismatchError      the index does not fit the catalog or the encoder
 ├── ModelError                  a model is missing or cannot do what is asked
+│   └── RemoteError             a model behind an endpoint: no key, no answer, an unusable one, or its cap is reached
 └── ScoreError                  a scorer or ranker returned something unusable
 """
 
@@ -78,6 +79,10 @@ class IndexMismatchError(WorkspaceError):
 
 class ModelError(WhyrecError):
     """A model is missing or cannot do what is asked of it."""
+
+
+class RemoteError(ModelError):
+    """A model behind an endpoint has no key, gives no answer or one that cannot be used, or its cap is reached."""
 
 
 class ScoreError(WhyrecError):

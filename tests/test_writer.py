@@ -8,8 +8,8 @@ import torch
 from tiny_language_model import tiny_language_model
 
 from finetune.constrained import ConstrainedWriter
-from finetune.wording import grammar, split
-from finetune.writer import LMWriter, WritingRequest
+from finetune.wording import WritingRequest, fitting, grammar, split
+from finetune.writer import LMWriter
 from prompts import fill, free, patterns, shapes, wordings
 
 
@@ -50,6 +50,10 @@ def test_what_may_be_written(lm, is_free):
     assert all(fits(text) for text in KNOWN)
     assert [fits(text) for text in ANEW] == [is_free] * len(ANEW)
     assert not any(fits(text) for text in NEVER)
+    afterwards = fitting(KNOWN, free=is_free)
+    odd = ["", " ", "You", f"{KNOWN[0]} ", f"{KNOWN[0]}\n", KNOWN[0].replace(" ", "  "), KNOWN[0].lower()]
+    for text in (*KNOWN, *ANEW, *NEVER, *odd):
+        assert afterwards(text) == fits(text), text
 
 
 @pytest.mark.parametrize("shape", [shape for shape in shapes() if free(shape)])

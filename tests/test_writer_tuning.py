@@ -20,7 +20,8 @@ from agent.tuned_adapter import current_tuned
 from agent.verifier import problems
 from agent.writer_tuning import NOUN, Plan, WriterTuner, stand_in
 from finetune.lora import LoraTuning
-from finetune.writer import LMWriter, WritingRequest
+from finetune.wording import WritingRequest
+from finetune.writer import LMWriter
 from finetune.writer_training import Sentences, WriterTrainer, fluency
 from prompts import fill, shapes, wordings
 from retrieval.errors import InputError, ModelError

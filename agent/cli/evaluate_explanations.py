@@ -48,7 +48,8 @@ def explanations(
         raise typer.BadParameter(f"--systems has no {unknown[0]!r}: {', '.join(SYSTEMS)} are there")
     opened = open_workspace(workspace)
     check_new(out)
-    settings, models = opened.settings, Models(opened.settings, say)
+    settings = opened.settings.without_downgrade()
+    models = Models(settings, say)
     recommender = Recommender(opened.workspace, settings, models, serving(opened.workspace, settings))
     score = score_of(opened.workspace, settings, models)
     rows: list[Row] = []

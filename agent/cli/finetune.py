@@ -13,6 +13,8 @@ from agent.cli.evaluate import SplitOption, TrialsOption
 from agent.cli.options import DEFAULT_WORKSPACE, FormatOption, WorkspaceOption, open_workspace
 
 if TYPE_CHECKING:
+    from agent.cli.options import Opened
+    from agent.gate import Gate
     from agent.settings import Settings
 
 app = typer.Typer(help="Tune models on the events of the workspace.", no_args_is_help=True)
@@ -83,6 +85,9 @@ def ranker(
     log: Annotated[
         Path | None, typer.Option(help="A folder for TensorBoard's log.", show_default="none is written")
     ] = None,
+    judge: Annotated[
+        int, typer.Option(min=2, help="How many validation lists a remote model is asked about, at most.")
+    ] = 100,
     resume: ResumeOption = False,
     seed: Annotated[int, typer.Option(min=0, help="For the split and for what is drawn in training.")] = 0,
     form: FormatOption = Format.table,
@@ -92,7 +97,8 @@ def ranker(
 
     Learns an adapter (LoRA) from lists made of training events. The test part of the split is not touched. Takes a
     quarter of an hour on two cores; the state is on disk after each 25 steps. On several GPUs, give the same options to
-    accelerate launch -m agent.cli finetune ranker.
+    accelerate launch -m agent.cli finetune ranker. A remote model (the setting remote.ranker) is not tuned: --lists 0
+    proves it as it is, with a question for each candidate of the lists that judge it.
 
     Example:  whyrec finetune ranker --split cold-items --lists 2000
     """
@@ -106,6 +112,9 @@ def ranker(
     from finetune.lora import LoraTuning, processes
 
     opened = open_workspace(workspace)
+    if opened.settings.remote.ranker:
+        _prove_remote(opened, split, lists, trials, judge, seed, form)
+        return
     folder = opened.workspace.root / RANKER
     if resume:
         check_resumable(folder / UNFINISHED)
@@ -126,6 +135,43 @@ def ranker(
         outcome = tuner.run(shlex.join(["whyrec", *sys.argv[1:]]), resume=resume)
     if not together.is_main_process:
         return
+    _print_gate(outcome.gate, form)
+    say(
+        f"Kept as models/ranker/{outcome.version}. NDCG@10 on validation; gain above: 95 % sure; alpha: the LM's weight"
+    )
+    say_base(base, opened.settings)
+    if not outcome.gate.opens:
+        note("no gain is proven; the language model orders nothing, and everything stays as it is")
+
+
+def _prove_remote(
+    opened: "Opened", split: SplitOption, lists: int, trials: int, judge: int, seed: int, form: Format
+) -> None:
+    """Judge the remote model as it is."""
+    if lists:
+        raise typer.BadParameter("a remote model cannot be tuned; --lists 0 proves it as it is")
+    from agent.evaluation.study import Question
+    from agent.models import Models
+    from agent.ranking_lists import RankingLists, find_retrieval
+    from agent.remote.proof import prove
+    from agent.settings import REMOTE_RANKER
+    from agent.tuned_study import open_study
+
+    models, folder = Models(opened.settings, say), opened.workspace.root / REMOTE_RANKER
+    question = Question(split.value if split else None)
+    study = open_study(opened.workspace, opened.settings, models, question, seed)
+    say(f"Judging {models.remote.settings.name} on at most {judge * opened.settings.ranking.candidates:,} candidates")
+    with opened.workspace.writing(), Steps() as watch:
+        source = RankingLists(study, find_retrieval(study, trials, watch))
+        command = shlex.join(["whyrec", *sys.argv[1:]])
+        gate, version = prove(source, models, judge, seed, folder, watch, command)
+    _print_gate(gate, form)
+    say(f"Kept as models/remote-ranker/{version}. NDCG@10 on validation; gain above: 95 % sure")
+    if not gate.opens:
+        note("no gain is proven; the remote model orders nothing, and everything stays as it is")
+
+
+def _print_gate(gate: "Gate", form: Format) -> None:
     rows = [
         {
             "people": name,
@@ -135,15 +181,9 @@ def ranker(
             "gain above": round(stratum.low, 4),
             **{f"alpha {kind}": alpha for kind, alpha in stratum.alpha.items()},
         }
-        for name, stratum in outcome.gate.strata.items()
+        for name, stratum in gate.strata.items()
     ]
     print_rows(rows, form)
-    say(
-        f"Kept as models/ranker/{outcome.version}. NDCG@10 on validation; gain above: 95 % sure; alpha: the LM's weight"
-    )
-    say_base(base, opened.settings)
-    if not outcome.gate.opens:
-        note("no gain is proven; the language model orders nothing, and everything stays as it is")
 
 
 def with_base(settings: "Settings", base: str | None) -> "Settings":

@@ -24,8 +24,7 @@ class Served(System):
         """``ranker``: the folder of one that was tuned on this split; without it, no language model has a say."""
         self.name = name
         self._shaping = shaping
-        ranking = study.settings.ranking.model_copy(update={"ranker": ranker})
-        settings = study.settings.model_copy(update={"ranking": ranking})
+        settings = study.settings.with_ranker(ranker).without_downgrade()
         models = study.models if ranker == OFF else Models(settings)
         task = study.task("test")
         had = {item_id: n for item_id, n in zip(task.items, task.popularity.tolist(), strict=True) if n > 0}

@@ -1,0 +1,1 @@
+"""Language models behind OpenAI-compatible endpoints: what they answer is data, checked like anybody's."""
