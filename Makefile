@@ -37,7 +37,7 @@ demo: setup ## from nothing to explained recommendations on MovieLens
 	@echo "  $(BIN)/whyrec init my-workspace --items items.csv --events events.csv"
 
 test: $(VENV)/.installed-dev ## all tests, those on real data included
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
 
 lint: $(VENV)/.installed-dev ## formatting, lint, types, import direction, generated documents
 	$(BIN)/ruff format --check .
@@ -59,6 +59,7 @@ bench: setup ## the benchmarks behind the committed figures
 	$(BIN)/python -m benchmarks.writing
 	$(BIN)/python -m benchmarks.intent
 	$(BIN)/python -m benchmarks.conversations
+	$(BIN)/python -m benchmarks.chat_speed
 	$(BIN)/python -m benchmarks.feedback_simulation
 	$(BIN)/python -m benchmarks.list_shaping
 	$(BIN)/python -m benchmarks.refresh
@@ -72,7 +73,7 @@ bench-quality: setup ## the committed reports of quality (GAMES=folder adds Amaz
 	$(BIN)/python -m benchmarks.explanations
 	$(if $(GAMES),$(BIN)/python -m benchmarks.explanations --data amazon-games --games $(GAMES))
 
-pretrained: setup ## tune the packaged adapters anew (GAMES=folder of Amazon Games); takes about an hour
+pretrained: setup ## tune the packaged adapters anew (GAMES=folder of Amazon Games); takes about two hours
 	$(BIN)/python -m benchmarks.pretrained_adapters writer
 	$(BIN)/python -m benchmarks.pretrained_adapters intent
 	$(BIN)/python -m benchmarks.pretrained --games $(GAMES)
