@@ -29,6 +29,7 @@ from agent.cli import (
     models,
     recommend,
     similar,
+    transfer,
     tune,
 )
 from agent.cli.console import complain
@@ -111,6 +112,7 @@ app.command()(tune.tune)
 app.add_typer(finetune.app, name="finetune")
 app.command()(label.label)
 app.command()(distill.distill)
+app.command()(transfer.transfer)
 app.command()(mcp.mcp)
 app.add_typer(export.app, name="export")
 app.add_typer(models.app, name="models")
