@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from agent.request import Answer, Request
 from agent.settings import Settings
 from agent.shaping_stage import Chosen, Ordered, ShapingStage
-from agent.stored_student import STUDENT, StoredStudent, current_student
+from agent.stored_student import STUDENT, StoredStudent, current_student, serves
 from retrieval.cf.student import Student
 from retrieval.data.events import History
 from retrieval.data.histories import Histories
@@ -67,9 +67,12 @@ class FastRecommender:
     def _notes(self) -> list[str]:
         root = self._workspace.root
         notes = []
-        if not self._stored.made["validation"]["proven"]:
+        made = self._stored.made
+        if "transferred" in made:
+            notes.append(f"no teacher has taught it; what serves is {serves(made)}")
+        elif not made["validation"]["proven"]:
             notes.append("the untaught twin of the student serves: validation did not prove that teaching helps")
-        if self._stored.made["events"] != self._workspace.events_fingerprint:
+        if made["events"] != self._workspace.events_fingerprint:
             again = f"{command('label', root)} && {command('distill', root)}"
             notes.append(f"the student was taught on other events than there are now; renew it: {again}")
         return notes

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.settings import PACKAGED_ADAPTERS, PACKAGED_RANKER
-from agent.stored_student import MEASURED
+from agent.stored_student import MEASURED, serves
 from agent.tuned_ranker import PACKAGED
 from retrieval.artefacts import write_text
 from retrieval.data.workspace import Workspace
@@ -95,6 +95,13 @@ def _intent(config: Mapping[str, Any]) -> str:
 
 def _student(config: Mapping[str, Any]) -> str:
     found, lists = config["validation"], config["lists"]
+    if "transferred" in config:
+        judged = (
+            f": NDCG@10 {found['twin']:.3f} and {found['student']:.3f} on validation"
+            if found["low"] is not None
+            else ""
+        )
+        return serves(config) + judged
     say = (
         f"taught by {lists['learnt from']:,} lists, {lists['asked']:,} with LM" if found["proven"] else "untaught twin"
     )

@@ -23,13 +23,21 @@ LABELLED = "labelled.parquet"
 
 _CARD = """# Student
 
-Made by `{command}`: {serves}, {teacher}. It scores every item for a history without any language model;
-`whyrec recommend --mode fast` uses it. On validation ({split}), for lists by the scorers alone, NDCG@10 was {twin:.4f}
-before it was taught and {student:.4f} after; the gain is above {low:+.4f} with 95 % confidence.
+Made by `{command}`: {serves}. It scores every item for a history without any language model; `whyrec recommend --mode
+fast` uses it. {judged}
 
 `student.safetensors` has one row for each item, in order of id: `parts` and `vectors` (m, q), `bias` (m,).
 `labelled.parquet` names the people whose lists a language model has ordered for it.
 """
+_TAUGHT = (
+    "On validation ({split}), for lists by the scorers alone, NDCG@10 was {twin:.4f} before it was taught and "
+    "{student:.4f} after; the gain is above {low:+.4f} with 95 % confidence."
+)
+_CARRIED = (
+    "On validation ({split}) NDCG@10 was {twin:.4f} with constants of its own and {student:.4f} with those from "
+    "there; the gain is above {low:+.4f} with 95 % confidence."
+)
+_UNJUDGED = "There were too few events here to judge it by."
 
 
 @dataclass(frozen=True)
@@ -64,19 +72,31 @@ def save_student(folder: Path, student: Student, made: Mapping[str, Any], labell
         "items": student.items,
         **made,
     }
-    found = made["validation"]
-    serves = (
-        "a student taught by its teacher's lists" if found["proven"] else "the untaught twin, as no gain was proven"
-    )
-    teacher = f"{made['lists']['asked']:,} of them ordered with a language model"
-    figures = {name: found[name] for name in ("split", "twin", "student", "low")}
-    card = _CARD.format(command=made["command"], serves=serves, teacher=teacher, **figures)
+    card = _CARD.format(command=made["command"], serves=serves(made), judged=_judged(made))
 
     def write(work: Path) -> None:
         save_file(dict(student.arrays()), work / TABLES)
         pl.DataFrame({"user_id": labelled}).write_parquet(work / LABELLED)
 
     return save_version(folder, write, config, card, keep=True)
+
+
+def serves(made: Mapping[str, Any]) -> str:
+    """What a student of such a description is."""
+    proven, carried = made["validation"]["proven"], made.get("transferred")
+    if carried is None:
+        what = "a student taught by its teacher's lists" if proven else "the untaught twin, as no gain was proven"
+        return f"{what}, {made['lists']['asked']:,} of them ordered with a language model"
+    if not carried["serves"]:
+        return f"an untaught student with constants of its own, as no gain of those from {carried['from']} was proven"
+    return f"an untaught student with constants from {carried['from']}" + ("" if proven else ", not proven here")
+
+
+def _judged(made: Mapping[str, Any]) -> str:
+    found = made["validation"]
+    if found["low"] is None:
+        return _UNJUDGED
+    return (_CARRIED if "transferred" in made else _TAUGHT).format(**found)
 
 
 def current_student(folder: Path) -> StoredStudent | None:

@@ -75,7 +75,8 @@ def test_that_texts_are_close_counts_beside_what_people_do():
     data, near = cold_world(), 0.2
     told = data.histories.positives(None)
     by_events, both = (
-        (told @ one.parts) @ one.vectors.T for one in (Student.fit(data, StudentConfig(near=w)) for w in (0.0, near))
+        (told @ one.parts) @ one.vectors.T
+        for one in (Student.fit(data, StudentConfig(near=w, flat=0.0)) for w in (0.0, near))
     )
     np.testing.assert_allclose(both - by_events, near * (told @ data.vectors) @ data.vectors.T, atol=1e-5)
 
@@ -124,7 +125,7 @@ def test_without_a_history_what_everybody_likes_decides(twin):
 def test_where_nobody_had_anything_the_texts_decide():
     data = cold_world()
     nothing = TrainingData(data.histories.keeping(np.zeros(data.histories.values.nnz, dtype=np.bool_)), data.vectors)
-    student = Student.fit(nothing, CONFIG)
+    student = Student.fit(nothing, StudentConfig(own=1.0, flat=0.0))
     told = data.histories.positives(None)
     assert kendalltau(student.score(data.histories)[0], (told @ data.vectors @ data.vectors.T)[0]).statistic > 0.999
     assert (Student.fit(nothing, StudentConfig(near=0.0)).score(data.histories) == 0).all()

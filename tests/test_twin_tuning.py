@@ -9,7 +9,7 @@ from agent.twin_tuning import NEAR, most_cautious
 def test_what_few_users_cannot_tell_apart_leans_on_the_text():
     rng = np.random.default_rng(0)
     noise = rng.normal(scale=0.3, size=(4_000, len(NEAR)))
-    figures = noise + np.array([0.30, 0.28, 0.26, 0.24, 0.20])
+    figures = noise + np.array([0.30, 0.28, 0.26, 0.24, 0.22, 0.20])
     assert most_cautious(figures) == 0
     assert most_cautious(figures[:20]) > 0
 

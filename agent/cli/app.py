@@ -30,6 +30,7 @@ from agent.cli import (
     recommend,
     refresh,
     similar,
+    transfer,
     tune,
 )
 from agent.cli.console import complain
@@ -113,6 +114,7 @@ app.command()(refresh.refresh)
 app.add_typer(finetune.app, name="finetune")
 app.command()(label.label)
 app.command()(distill.distill)
+app.command()(transfer.transfer)
 app.command()(mcp.mcp)
 app.add_typer(export.app, name="export")
 app.add_typer(models.app, name="models")

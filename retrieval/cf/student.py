@@ -17,7 +17,8 @@ class StudentConfig(Config):
     """What the tables begin with (`retrieval.cf.twin`).
 
     strength, noise, sharpness, facts, weak: as for `TextEase`. own: λ of the `Ease` that says what text does not. near:
-    what it counts that two texts are close, whatever people do; EASE's weights grow with the events, it does not.
+    what it counts that two texts are close, whatever people do; EASE's weights grow with the events, it does not. flat:
+    how far what many texts share is kept from deciding what is close (`retrieval.cf.twin.closeness`).
     """
 
     strength: float = 30.0
@@ -27,6 +28,7 @@ class StudentConfig(Config):
     weak: float = 0.4
     own: float = 300.0
     near: float = 0.01
+    flat: float = 0.25
 
 
 class Student(Scorer):

@@ -14,23 +14,34 @@ from retrieval.text.text_ease import TextEase, TextEaseConfig
 if TYPE_CHECKING:
     from retrieval.cf.student import StudentConfig
 
-RANK = 256  # dimensions for what the text does not say of an item, and for how close texts are
+RANK = 256  # dimensions for what the text does not say of an item
+CLOSE = 512  # dimensions for how close texts are
+NOTHING = 1e-6  # of the largest eigenvalue; what is less is rounding
 USERS = 10_000  # who tell which dimensions matter, at most
 BLOCK = 1_024
 
 
 def tables(data: TrainingData, config: "StudentConfig") -> tuple[Floats, Floats]:
-    """h and v (m, q): their product is ``B + near·FFᵀ``, F (m, d) the texts.
+    """h and v (m, q): their product is ``B + near·GGᵀ``, G (m, c) what `closeness` makes of the texts.
 
     B is EASE's for items with events, and what `TextEase` predicts of it for others.
     """
-    return with_closeness(learnt_tables(data, config), closeness(data.text("the student")), config.near)
+    return with_closeness(learnt_tables(data, config), closeness(data.text("the student"), config.flat), config.near)
 
 
-def closeness(texts: Floats) -> Floats:
-    """(m, 256) whose products are those of the texts (m, d), by the best approximation of this rank."""
-    _, directions = np.linalg.eigh((texts.T @ texts).astype(np.float64))
-    return np.asarray(texts @ directions[:, -RANK:].astype(np.float32))
+def closeness(texts: Floats, flat: float) -> Floats:
+    """(m, c) whose products say how close texts (m, d) are: ``G = F·(FᵀF)^−flat``, in its largest directions.
+
+    At 0 the products are those of the texts. The higher ``flat``, the less a direction counts for the many texts that
+    share it, the more for each that does; at ½ all directions count the same. Rows have length 1 in the mean.
+    """
+    values, directions = np.linalg.eigh((texts.T @ texts).astype(np.float64))
+    values, directions = values[-CLOSE:], directions[:, -CLOSE:]
+    there = values > NOTHING * max(values.max(initial=0.0), NOTHING)
+    scales = np.power(values, -flat, where=there, out=np.zeros_like(values))
+    found = texts @ (directions * scales).astype(np.float32)
+    length = np.sqrt(np.mean(np.square(found, dtype=np.float64).sum(axis=1))) if len(found) else 0.0
+    return np.asarray(found / np.float32(length) if length > 0 else found)
 
 
 def with_closeness(learnt: tuple[Floats, Floats], closeness: Floats, near: float) -> tuple[Floats, Floats]:
