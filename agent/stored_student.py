@@ -65,9 +65,12 @@ def save_student(folder: Path, student: Student, made: Mapping[str, Any], labell
         **made,
     }
     found = made["validation"]
-    serves = (
-        "a student taught by its teacher's lists" if found["proven"] else "the untaught twin, as no gain was proven"
+    taught = (
+        "a student taught by its teacher's lists"
+        if made["lists"]["learnt from"]
+        else "a student that has learnt from sequences of events, without a teacher's lists"
     )
+    serves = taught if found["proven"] else "the untaught twin, as no gain was proven"
     teacher = f"{made['lists']['asked']:,} of them ordered with a language model"
     figures = {name: found[name] for name in ("split", "twin", "student", "low")}
     card = _CARD.format(command=made["command"], serves=serves, teacher=teacher, **figures)

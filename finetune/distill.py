@@ -27,9 +27,9 @@ class Distillation:
     epochs: how often each list is seen; people: lists in a step. rate: of AdamW at its highest, then falling as a
     cosine; decay: how strongly what is learnt is drawn back to nothing; bound: how much it may move a score, in which
     1/T is the spread of a list. temperature: T of the teacher's z-scores, the lower, the more the top of a list counts.
-    forgotten: the share of a history that is left out at each sight; cropped: of the histories of which a piece is seen;
-    substituted: of their items that give way to one of the five most alike. liked, adversarial: λ of these losses;
-    reach: ε of the adversary, in scores.
+    forgotten: the share of a history that is left out at each sight; cropped: of the histories of which a piece is
+    seen; substituted: of their items that give way to one of the five most alike. liked, adversarial: λ of these
+    losses; reach: ε of the adversary, in scores.
     """
 
     epochs: int = 100
@@ -86,7 +86,7 @@ def distil(
 
 
 def augmentation(how: Distillation, twin: Student, histories: Histories) -> Transform:
-    """How histories are seen in a lesson; items are alike that say the same of people, among those that somebody had."""
+    """How histories are seen in a lesson; alike are items that say the same of people, if somebody had them."""
     transforms: tuple[Transform, ...] = (Mask(how.forgotten),)
     if how.cropped > 0:
         transforms += (Crop(SHORTEST, share=how.cropped),)

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,10 +29,10 @@ Tables = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 class Pretraining:
     """How the tables learn from sequences of events.
 
-    epochs: how often each history is seen; people: histories in a step. rate: of AdamW at its highest, then falling as a
-    cosine; decay: how strongly what is learnt is drawn back to nothing; bound: how far each row may go. masked, next,
-    contrast: λ of these losses. hidden: the share of a history that is asked for in the masked one. recent: how many
-    items the next one is asked of, at most. near: how many places apart items are that count as had together.
+    epochs: how often each history is seen; people: histories in a step. rate: of AdamW at its highest, then falling as
+    a cosine; decay: how strongly what is learnt is drawn back to nothing; bound: how far each row may go. masked,
+    next, contrast: λ of these losses. hidden: the share of a history that is asked for in the masked one. recent: how
+    many items the next one is asked of, at most. near: how many places apart items count as had together.
     """
 
     epochs: int = 10
@@ -104,11 +105,8 @@ class _Pretraining:
 
     def run(self, told: Callable[[Mapping[str, float]], None]) -> Student:
         how, total = self._how, len(self._rows)
-        optimizer = torch.optim.AdamW(
-            [{"params": self._learnt}, {"params": [self._sharp], "weight_decay": 0.0}],
-            lr=how.rate,
-            weight_decay=how.decay,
-        )
+        groups: list[dict[str, Any]] = [{"params": self._learnt}, {"params": [self._sharp], "weight_decay": 0.0}]
+        optimizer = torch.optim.AdamW(groups, lr=how.rate, weight_decay=how.decay)
         steps = how.epochs * -(-total // how.people)
         rate = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 0.5 * (1 + math.cos(math.pi * step / steps)))
         weights = {"masked": how.masked, "next": how.next, "contrast": how.contrast}
@@ -175,7 +173,9 @@ class _Pretraining:
         events = [np.concatenate([one[part] for one in asked]) for part in range(3)]
         items = [self._place[values.indices[one]] for one in events]
         shape = (len(asked), len(self._known))
-        history = sparse(people[0], values.indices[events[0]], values.data[events[0]], shape=(shape[0], values.shape[1]))
+        history = sparse(
+            people[0], values.indices[events[0]], values.data[events[0]], shape=(shape[0], values.shape[1])
+        )
         barred = torch.zeros(shape, dtype=torch.bool)
         barred[people[2], items[2]] = True
         parts, vectors, bias = tables

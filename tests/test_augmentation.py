@@ -38,7 +38,9 @@ def test_what_is_seen_is_of_the_history_and_depends_on_the_seed_alone(name, colu
     assert min(1, len(columns)) <= len(found.columns) <= len(columns)
     for column, place in zip(found.columns, found.places, strict=True):
         stands_for = columns[place]
-        near = {int(stands_for), *NEIGHBOURS[stands_for, :2].tolist()} if name in {"substitute", "all"} else {stands_for}
+        near = (
+            {int(stands_for), *NEIGHBOURS[stands_for, :2].tolist()} if name in {"substitute", "all"} else {stands_for}
+        )
         assert column in near
 
 

@@ -15,8 +15,10 @@ from retrieval.errors import InputError
 RING, COLD, LENGTH = 30, 3, 7
 IDS = [f"i{item:02}" for item in range(RING + COLD)]
 ALL = Pretraining(epochs=40, people=32, rate=0.05)
-ALONE = {name: replace(ALL, **{"masked": 0.0, "next": 0.0, "contrast": 0.0, name: 1.0}) for name in
-         ("masked", "next", "contrast")}
+ALONE = {
+    name: replace(ALL, **{"masked": 0.0, "next": 0.0, "contrast": 0.0, name: 1.0})
+    for name in ("masked", "next", "contrast")
+}
 
 
 def rows_of(starts):
