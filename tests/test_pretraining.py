@@ -10,6 +10,7 @@ from finetune.pretraining import Pretraining, pretrain
 from retrieval.cf.student import Student, StudentConfig
 from retrieval.data.histories import Histories
 from retrieval.data.sequences import Sequences
+from retrieval.data.splits import make_split
 from retrieval.errors import InputError
 
 RING, COLD, LENGTH = 30, 3, 7
@@ -144,3 +145,12 @@ def test_without_sequences_there_is_nothing_to_learn(sequences, untrained):
         pretrain(untrained, one, ALL)
     with pytest.raises(InputError, match="no loss to learn from"):
         pretrain(untrained, sequences, replace(ALL, masked=0.0, next=0.0, contrast=0.0))
+
+
+@pytest.mark.parametrize("stage", ["validation", "test"])
+def test_sequences_are_of_what_may_be_learnt_from_alone(stage):
+    split = make_split("temporal", rows_of(range(20)).with_columns(pl.col("timestamp") + 10), 0, "seconds")
+    assert split.sizes()[stage] > 0
+    sequences, task = Sequences.from_events(split.before(stage), IDS), split.task(stage, IDS)
+    assert sequences.histories.users == task.train.users
+    np.testing.assert_array_equal(sequences.histories.values.toarray(), task.train.values.toarray())
