@@ -63,6 +63,7 @@ bench: setup ## the benchmarks behind the committed figures
 	$(BIN)/python -m benchmarks.feedback_simulation
 	$(BIN)/python -m benchmarks.list_shaping
 	$(BIN)/python -m benchmarks.refresh
+	$(BIN)/python -m benchmarks.ablation
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[onnx]'
 	$(BIN)/python -m benchmarks.encoder_backends
 	$(if $(GAMES),$(BIN)/python -m benchmarks.full_ranking --games $(GAMES))

@@ -1,7 +1,7 @@
 """`whyrec distill`: teach a student from labels, and let it serve where validation proves that teaching helps."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +10,7 @@ import polars as pl
 
 from agent.evaluation.output import versions
 from agent.evaluation.watch import Watch
+from agent.lesson import Lesson
 from agent.ranking_lists import Retrieval
 from agent.stored_student import save_student
 from agent.student_proof import Proof, Prover
@@ -20,9 +21,10 @@ from retrieval.data.seen import Seen
 from retrieval.errors import command as whyrec_command
 
 if TYPE_CHECKING:
-    from finetune.distill import Distillation, TeacherLists
+    from finetune.distill import TeacherLists
 
 PERSON = ["user_id", "history"]  # whose list a label belongs to
+NO_LABELS = pl.DataFrame(schema={"user_id": pl.String, "history": pl.String, "ranked": pl.Float32})
 
 
 @dataclass(frozen=True)
@@ -87,17 +89,20 @@ def teacher_lists(labels: pl.DataFrame, room: Classroom) -> "TeacherLists":
     return TeacherLists(people, *padded, room.among)
 
 
+def _shared_lists(labels: pl.DataFrame, room: Classroom) -> "TeacherLists":
+    return teacher_lists(shared(labels), room)
+
+
 class Distiller:
     """Teaches a student in a classroom from the labels of one teacher."""
 
-    def __init__(
-        self, teacher: Teacher, retrieval: Retrieval, config: StudentConfig, how: "Distillation", watch: Watch
-    ):
+    def __init__(self, teacher: Teacher, retrieval: Retrieval, config: StudentConfig, lesson: Lesson, watch: Watch):
+        """``lesson``: what it learns from; without a teacher in it, no labels are read."""
         self._teacher = teacher
         self._study = teacher.study
         self._retrieval = retrieval
         self._config = config
-        self._how = how
+        self._lesson = lesson
         self._watch = watch
 
     def run(self, store: LabelStore, folder: Path, command: str) -> Outcome:
@@ -108,17 +113,14 @@ class Distiller:
             SplitError: nobody is left to validate on.
         """
         room = self._teacher.room
-        found, damaged = store.of(self._teacher.fingerprint, self._again)
-        if damaged:
-            self._watch.note(f"{damaged} parts in labels/ could not be read; whyrec label labels their lists anew")
-        labels, changed = up_to_date(found, room)
-        if changed:
-            self._watch.note(f"{changed:,} lists are of histories that have changed since, and are left out")
+        labels = NO_LABELS if self._lesson.taught is None else self._labels(store)
         learnt, asked = (one["user_id"].n_unique() for one in (labels, with_model(labels)))
-        proof = Prover(self._study, self._retrieval, self._config, self._how, self._watch).run()
+        proof = Prover(self._study, self._retrieval, self._config, self._lesson, self._watch).run()
         student = Student.fit(room.data, proof.taught if proof.proven else proof.alone)
         if proof.proven:
-            student = self._taught(student, teacher_lists(shared(labels), room))
+            read = partial(self._study.sequences, "test" if room.split else None)
+            lists = partial(_shared_lists, labels, room)
+            student = self._lesson.taught_to(student, read, lists, self._watch)
         validation = {"split": self._study.name, "seed": self._study.seed, **proof.figures, "proven": proof.proven}
         made = {
             "command": command,
@@ -130,33 +132,27 @@ class Distiller:
             "teacher": self._teacher.fingerprint,
             "lists": {"learnt from": learnt, "asked": asked},
             "validation": validation,
-            "how": asdict(self._how),
+            "how": self._lesson.described,
             "versions": versions(),
         }
         labelled = with_model(labels)["user_id"].unique().sort() if proof.proven else labels["user_id"].head(0)
         version = save_student(folder, student, made, labelled)
         return Outcome(version, proof, learnt, asked)
 
+    def _labels(self, store: LabelStore) -> pl.DataFrame:
+        found, damaged = store.of(self._teacher.fingerprint, self._again)
+        if damaged:
+            self._watch.note(f"{damaged} parts in labels/ could not be read; whyrec label labels their lists anew")
+        labels, changed = up_to_date(found, self._teacher.room)
+        if changed:
+            self._watch.note(f"{changed:,} lists are of histories that have changed since, and are left out")
+        return labels
+
     @property
     def _again(self) -> str:
         """The command that makes labels for this student."""
         held_out = f" --split {self._study.name} --seed {self._study.seed}" if self._teacher.room.split else ""
         return whyrec_command(f"label{held_out}", self._study.workspace.root)
-
-    def _taught(self, twin: Student, lists: "TeacherLists") -> Student:
-        from finetune.distill import distil
-
-        self._watch.start("Teaching the student", self._how.epochs)
-        losses: list[Mapping[str, float]] = []
-
-        def told(found: Mapping[str, float]) -> None:
-            losses.append(found)
-            self._watch.advance()
-
-        student = distil(twin, lists, self._how, told)
-        said = "  ".join(f"{name} {losses[0][name]:.4g} to {value:.4g}" for name, value in losses[-1].items())
-        self._watch.note(f"loss: {said}")
-        return student
 
 
 def described(outcome: Outcome) -> dict[str, Any]:

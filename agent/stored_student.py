@@ -85,7 +85,12 @@ def serves(made: Mapping[str, Any]) -> str:
     """What a student of such a description is."""
     proven, carried = made["validation"]["proven"], made.get("transferred")
     if carried is None:
-        what = "a student taught by its teacher's lists" if proven else "the untaught twin, as no gain was proven"
+        taught = (
+            "a student taught by its teacher's lists"
+            if made["lists"]["learnt from"]
+            else "a student that has learnt from sequences of events, without a teacher's lists"
+        )
+        what = taught if proven else "the untaught twin, as no gain was proven"
         return f"{what}, {made['lists']['asked']:,} of them ordered with a language model"
     if not carried["serves"]:
         return f"an untaught student with constants of its own, as no gain of those from {carried['from']} was proven"

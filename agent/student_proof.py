@@ -11,6 +11,7 @@ from agent.evaluation.draws import ndcg_of_draw, over_draws
 from agent.evaluation.study import Study
 from agent.evaluation.watch import Watch
 from agent.labelling import OTHERS
+from agent.lesson import Lesson
 from agent.ranking_lists import Retrieval
 from agent.teacher import Classroom
 from retrieval.cf.scorer import System
@@ -19,7 +20,7 @@ from retrieval.metrics import Figures
 from retrieval.significance import compare
 
 if TYPE_CHECKING:
-    from finetune.distill import Distillation, TeacherLists
+    from finetune.distill import TeacherLists
 
 OWN = (100.0, 300.0, 1_000.0, 3_000.0)  # what λ of the student's EASE is chosen among
 FEWEST = 10  # users who can prove anything
@@ -60,7 +61,7 @@ class Proof:
 
 
 @dataclass(frozen=True)
-class _Lesson:
+class _Draw:
     """One draw of what validation asks for; scorers: trained without it; lists: what they teach."""
 
     part: Study
@@ -71,11 +72,11 @@ class _Lesson:
 class Prover:
     """Teaches students what the scorers list before validation, and asks validation users for each draw of items."""
 
-    def __init__(self, study: Study, retrieval: Retrieval, config: StudentConfig, how: "Distillation", watch: Watch):
+    def __init__(self, study: Study, retrieval: Retrieval, config: StudentConfig, lesson: Lesson, watch: Watch):
         self._study = study
         self._retrieval = retrieval
         self._config = config
-        self._how = how
+        self._lesson = lesson
         self._watch = watch
 
     def run(self) -> Proof:
@@ -108,32 +109,30 @@ class Prover:
 
     def _validated(self, config: StudentConfig) -> tuple[Figures, Figures]:
         """NDCG@10 of each user by the twin and by the student."""
-        means = over_draws([self._on(lesson, config) for lesson in self._lessons])
+        means = over_draws([self._on(draw, config) for draw in self._draws])
         return means["before"].to_numpy(), means["after"].to_numpy()
 
     @cached_property
     def _by_scorers(self) -> Figures:
         """NDCG@10 of each user by the scorers, in the order of `_validated`."""
-        draws = [ndcg_of_draw(one.part, one.part.task("validation"), {"ndcg": one.scorers}) for one in self._lessons]
+        draws = [ndcg_of_draw(one.part, one.part.task("validation"), {"ndcg": one.scorers}) for one in self._draws]
         return over_draws(draws)["ndcg"].to_numpy()
 
     @cached_property
-    def _lessons(self) -> list["_Lesson"]:
+    def _draws(self) -> list["_Draw"]:
         """What every draw of items teaches, whatever the tables."""
-        lessons = []
+        draws = []
         for part in self._study.validations:
             room = Classroom.of_validation(part)
             scorers = self._retrieval.fit(room.data)
-            lessons.append(_Lesson(part, scorers, scorers_lists(scorers, room, part)))
-        return lessons
+            draws.append(_Draw(part, scorers, scorers_lists(scorers, room, part)))
+        return draws
 
-    def _on(self, lesson: "_Lesson", config: StudentConfig) -> pl.DataFrame:
-        from finetune.distill import distil
-
-        twin = Student.fit(lesson.part.training_data("validation"), config)
-        self._watch.start("Proving on validation that it helps", self._how.epochs)
-        taught = distil(twin, lesson.lists, self._how, lambda _: self._watch.advance())
-        return ndcg_of_draw(lesson.part, lesson.part.task("validation"), {"before": twin, "after": taught})
+    def _on(self, draw: "_Draw", config: StudentConfig) -> pl.DataFrame:
+        twin = Student.fit(draw.part.training_data("validation"), config)
+        read, lists = (lambda: draw.part.sequences("validation")), (lambda: draw.lists)
+        taught = self._lesson.taught_to(twin, read, lists, self._watch, "Proving on validation that it helps")
+        return ndcg_of_draw(draw.part, draw.part.task("validation"), {"before": twin, "after": taught})
 
 
 def scorers_lists(scorers: System, room: Classroom, study: Study) -> "TeacherLists":

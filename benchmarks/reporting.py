@@ -37,9 +37,11 @@ def write_report(name: str, figures: dict[str, object], **settings: object) -> N
     print(json.dumps(figures, indent=1))
 
 
-def write_rows(name: str, rows: Sequence[Row], **settings: object) -> None:
+def write_rows(
+    name: str, rows: Sequence[Row], comparisons: Sequence[dict[str, object]] = (), **settings: object
+) -> None:
     """The same in the tidy form of `whyrec evaluate`: a row for each system, stratum and metric."""
-    _write(name, {"meta": _meta(settings), "rows": [asdict(row) for row in rows], "comparisons": []})
+    _write(name, {"meta": _meta(settings), "rows": [asdict(row) for row in rows], "comparisons": [*comparisons]})
     for row in rows:
         print(f"{row.system:20} {row.stratum:12} {row.metric:16} {row.mean}")
 

@@ -18,6 +18,7 @@ from agent.evaluation.measure import Measured
 from agent.evaluation.strata import user_strata
 from agent.evaluation.study import Question, Study
 from agent.evaluation.tuning import tuned
+from agent.lesson import Lesson
 from agent.models import Models
 from agent.ranking_lists import find_retrieval
 from agent.student_proof import Prover, scorers_lists
@@ -38,7 +39,7 @@ def systems(study: Study, trials: int) -> Iterator[tuple[str, Sequence[System]]]
     room = Classroom.of_test(study)
     with Steps() as watch:
         retrieval = find_retrieval(study, trials, watch)
-        proof = Prover(study, retrieval, student_config(study, trials, watch), TAUGHT, watch).run()
+        proof = Prover(study, retrieval, student_config(study, trials, watch), Lesson(None, TAUGHT), watch).run()
     teacher = retrieval.fit(room.data)
     yield "teacher", [teacher]
     for name in ALONE if study.name == "cold-items" else WARM:

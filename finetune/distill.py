@@ -9,12 +9,15 @@ import torch
 from numpy.typing import NDArray
 from torch.nn.functional import one_hot
 
+from finetune.augmentation import Compose, Crop, Mask, Substitute, Transform, nearest, seen
 from retrieval.cf.student import Student
 from retrieval.data.histories import Histories
 from retrieval.errors import InputError
 from retrieval.ranking import Columns, Floats
 
 NEVER = -1e9  # the score of what must not be listed
+ALIKE = 5  # items that can stand for another
+SHORTEST = 3  # items of a piece of a history
 
 
 @dataclass(frozen=True)
@@ -24,8 +27,9 @@ class Distillation:
     epochs: how often each list is seen; people: lists in a step. rate: of AdamW at its highest, then falling as a
     cosine; decay: how strongly what is learnt is drawn back to nothing; bound: how much it may move a score, in which
     1/T is the spread of a list. temperature: T of the teacher's z-scores, the lower, the more the top of a list counts.
-    forgotten: the share of a history that is left out at each sight. liked, adversarial: λ of these losses; reach: ε of
-    the adversary, in scores.
+    forgotten: the share of a history that is left out at each sight; cropped: of the histories of which a piece is
+    seen; substituted: of their items that give way to one of the five most alike. liked, adversarial: λ of these
+    losses; reach: ε of the adversary, in scores.
     """
 
     epochs: int = 100
@@ -35,6 +39,8 @@ class Distillation:
     bound: float = 30.0
     temperature: float = 0.5
     forgotten: float = 0.0
+    cropped: float = 0.0
+    substituted: float = 0.0
     liked: float = 0.0
     adversarial: float = 0.0
     reach: float = 0.5
@@ -79,12 +85,25 @@ def distil(
     return _Teaching(twin, lists, how).run(told)
 
 
+def augmentation(how: Distillation, twin: Student, histories: Histories) -> Transform:
+    """How histories are seen in a lesson; alike are items that say the same of people, if somebody had them."""
+    transforms: tuple[Transform, ...] = (Mask(how.forgotten),)
+    if how.cropped > 0:
+        transforms += (Crop(SHORTEST, share=how.cropped),)
+    if how.substituted > 0:
+        known = np.zeros(len(twin.parts), dtype=np.bool_)
+        known[histories.values.indices] = True
+        transforms += (Substitute(nearest(twin.parts, known, ALIKE), how.substituted),)
+    return Compose(transforms)
+
+
 class _Teaching:
     def __init__(self, twin: Student, lists: TeacherLists, how: Distillation):
         self._twin = twin
         self._lists = lists
         self._how = how
         self._rng = np.random.default_rng(how.seed)
+        self._sight = augmentation(how, twin, lists.histories)
         items = lists.histories.values.shape[1]
         self._shown = np.arange(items) if lists.among is None else np.flatnonzero(lists.among)
         self._place = np.full(items, -1, dtype=np.int64)  # among those that may be listed
@@ -147,7 +166,7 @@ class _Teaching:
         known = self._lists.histories.take(rows)
         vectors = self._begun + self._delta
         barred = self._barred(known)
-        people = self._people(known, self._rng.random(known.values.nnz) >= self._how.forgotten)
+        people = torch.from_numpy(self._twin.people(seen(known, self._sight, self._rng)))
         wanted, columns = self._wanted[rows], self._columns[rows]
 
         def taught(moved: torch.Tensor) -> torch.Tensor:
@@ -173,13 +192,10 @@ class _Teaching:
         keep = np.ones(values.nnz, dtype=np.bool_)
         keep[left_out[asked]] = False
         wanted = torch.from_numpy(told)[asked]
-        people = self._people(known, keep)[asked]
+        people = torch.from_numpy(self._twin.people(known.keeping(keep)))[asked]
         barred = barred[asked] & ~one_hot(wanted, barred.shape[1]).bool()
         likely = (people @ vectors.T + self._biases()).masked_fill(barred, NEVER).log_softmax(dim=1)
         return -likely.gather(1, wanted[:, None]).mean()
-
-    def _people(self, known: Histories, keep: NDArray[np.bool_]) -> torch.Tensor:
-        return torch.from_numpy(self._twin.people(known.keeping(keep)))
 
     def _barred(self, known: Histories) -> torch.Tensor:
         """(n, s) of the items that may be listed at all, those that a person had."""

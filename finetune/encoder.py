@@ -13,6 +13,7 @@ from scipy.sparse import csr_array, diags_array
 from torch import nn
 from torch.nn import functional
 
+from finetune.augmentation import TextDropout
 from finetune.checkpoints import load_checkpoint, save_checkpoint
 from retrieval.errors import InputError, ModelError
 from retrieval.precision import computes_bfloat16
@@ -30,7 +31,7 @@ class EncoderTuning:
     """layers: how many of the last are tuned. rate: of AdamW, reached after ``warmup`` steps and kept.
 
     items: in a step. scale: of cosines in the softmax. seed: for the items drawn. The defaults are from trials on
-    validation draws of MovieLens-small (DECISIONS.md).
+    validation draws of MovieLens-small (DECISIONS.md). forgotten: the share of a text's words left out at each sight.
     """
 
     layers: int = 2
@@ -40,6 +41,7 @@ class EncoderTuning:
     scale: float = 10.0
     decay: float = 0.01
     seed: int = 0
+    forgotten: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -118,6 +120,7 @@ class EncoderTrainer:
         self.step = 0
         self._texts = texts
         self._tuning = tuning
+        self._dropout = TextDropout(tuning.forgotten)
         self._pairs = CoLikes(liked, tuning.items, tuning.seed)
         self._model = encoder.module.eval()  # without dropout: a few steps overfit less than they forget
         self._learnt = last_layers(self._model, tuning.layers)
@@ -141,7 +144,8 @@ class EncoderTrainer:
     def _advance(self, batch: Batch) -> float:
         for group in self._optimizer.param_groups:
             group["lr"] = self._tuning.rate * min(1.0, (self.step + 1) / self._tuning.warmup)
-        vectors = self._vectors([self._texts[column] for column in batch.columns])  # (b, d)
+        rng = np.random.default_rng([self._tuning.seed, self.step, 1])
+        vectors = self._vectors([self._dropout(self._texts[column], rng) for column in batch.columns])  # (b, d)
         cosines = self._tuning.scale * vectors @ vectors.T
         itself = torch.eye(len(cosines), dtype=torch.bool, device=cosines.device)
         logarithms = functional.log_softmax(cosines.masked_fill(itself, -1e4), dim=1)

@@ -9,6 +9,7 @@ from scipy.optimize import minimize_scalar
 from scipy.sparse import csr_array
 from scipy.special import logsumexp
 
+from finetune.augmentation import Compose, Crop, Mask, Sight
 from retrieval.cf.scorer import System
 from retrieval.data.histories import Histories
 from retrieval.errors import InputError
@@ -20,8 +21,8 @@ COLD_FROM = 5  # events that an item needs to be treated as unseen
 FOLDS = 5
 ASKED = 2_000  # users of a world at most, drawn at random
 HIDDEN = 0.2  # of a user's events, where warm items are to be found
-SHORTENED, SHORTEST = 0.5, 3  # share of the histories that are cut, and to how many items at least
-FORGOTTEN = 0.1  # of a history, by chance
+FORGETTING = Mask(0.1)
+SHORTENING = Crop(3, TOLD, share=0.5, latest=True)
 SHARPEST = 5.0  # how much a standard deviation of the retriever's scores can say
 SAMPLED = 2_000  # lists that say how much it does
 
@@ -196,8 +197,9 @@ class ListSampler:
         return pool, np.concatenate([[positive], others])
 
     def _history(self, pool: Pool, rng: np.random.Generator) -> tuple[int, ...]:
-        kept = pool.liked[rng.random(len(pool.liked)) >= FORGOTTEN]
-        kept = kept if len(kept) else pool.liked
-        most = int(rng.integers(SHORTEST, TOLD + 1)) if rng.random() < SHORTENED else TOLD
-        rows = telling(self._vectors[kept], self._vectors[pool.candidates], most)
-        return tuple(kept[rows].tolist())
+        def told(sight: Sight, _: np.random.Generator) -> Sight:
+            """What says most about the candidates, the most telling last."""
+            return sight.take(telling(self._vectors[sight.columns], self._vectors[pool.candidates]))
+
+        history = Compose((FORGETTING, told, SHORTENING))(Sight.of(pool.liked), rng)
+        return tuple(history.columns.tolist())

@@ -1,6 +1,7 @@
 """Tune low-rank adapters of a language model, on packed sequences."""
 
 import contextlib
+import itertools
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ from torch import nn
 from transformers.integrations import neftune_post_forward_hook
 
 from finetune.adapters import add_adapter, load_adapter, using
+from finetune.adversary import EmbeddingAdversary
 from finetune.checkpoints import load_checkpoint, save_checkpoint
 from finetune.language_model import LanguageModel
 from finetune.packing import Packed, PackedBatch, batches, collate
@@ -31,7 +33,8 @@ class LoraTuning:
     rank, alpha, dropout: of LoRA (Hu et al. 2021). share: of the layers that have it, the last ones; those below are
     computed without a graph. rate: of AdamW at its highest, after ``warmup`` of all steps, then falling as a cosine.
     lists: in a step. calibration: λ of a ranker's binary cross-entropy beside its softmax cross-entropy. noise: α of
-    NEFTune (Jain et al. 2023), 0 for none.
+    NEFTune (Jain et al. 2023), 0 for none. adversarial: λ of the loss on input embeddings that are moved by ``reach``
+    against it (`EmbeddingAdversary`), 0 for none; it more than doubles the time, and is not in the loss that is told.
     """
 
     rank: int = 16
@@ -44,6 +47,8 @@ class LoraTuning:
     lists: int = 4
     calibration: float = 0.5
     noise: float = 5.0
+    adversarial: float = 0.0
+    reach: float = 1.0
     seed: int = 0
 
 
@@ -98,6 +103,7 @@ class AdapterTrainer(ABC, Generic[Example]):
         self._optimizer = torch.optim.AdamW(self._learnt.values(), lr=tuning.rate, weight_decay=tuning.decay)
         half = language_model.model.dtype == torch.bfloat16
         device = language_model.device.type
+        self._adversary = EmbeddingAdversary(language_model.model.get_input_embeddings(), tuning.reach)
         self._precision = torch.autocast(device, dtype=torch.bfloat16) if half else contextlib.nullcontext()
 
     @abstractmethod
@@ -144,19 +150,21 @@ class AdapterTrainer(ABC, Generic[Example]):
         self._optimizer.zero_grad()
         total = torch.zeros((), device=self._lm.device)
         groups = batches([len(one.ids) for one in packed], self.most_tokens)
-        for number, members in enumerate(groups):
-            last = number == len(groups) - 1
+        passes = ["plain", "moved"] if self._tuning.adversarial > 0 else ["plain"]
+        for (number, members), one in itertools.product(enumerate(groups), passes):
+            last = number == len(groups) - 1 and one == passes[-1]
             with contextlib.nullcontext() if last else self._accelerator.no_sync(self._backbone):
                 batch = collate([packed[index] for index in members], self._lm.device)
-                with self._precision:
+                with self._precision, self._embedding(one):
                     states = self._backbone(batch).float()
                 losses = [
                     self._loss(found, packed[index], examples[index])
                     for found, index in zip(states, members, strict=True)
                 ]
                 loss = torch.stack(losses).sum() * world / self._tuning.lists
-                self._accelerator.backward(loss)
-            total += loss.detach()
+                self._accelerator.backward(loss * self._tuning.adversarial if one == "moved" else loss)
+            if one == "plain":
+                total += loss.detach()
         value = float(self._accelerator.reduce(total, "mean"))
         norm = nn.utils.clip_grad_norm_(list(self._learnt.values()), 1.0)
         if not math.isfinite(value) or not torch.isfinite(norm):
@@ -166,6 +174,12 @@ class AdapterTrainer(ABC, Generic[Example]):
             )
         self._optimizer.step()
         return value
+
+    def _embedding(self, one: str) -> contextlib.AbstractContextManager[None]:
+        """How a pass embeds its tokens."""
+        if self._tuning.adversarial == 0:
+            return contextlib.nullcontext()
+        return self._adversary.moving() if one == "moved" else self._adversary.watching()
 
     def _rate(self) -> float:
         warm = max(1, round(self._tuning.warmup * self.steps))

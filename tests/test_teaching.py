@@ -235,3 +235,40 @@ def test_where_the_model_was_never_asked_the_scorers_alone_are_shared():
     schema = ["user_id", "history", "item_id", "retrieved", "ranked", "score"]
     labels = pl.DataFrame(rows, schema, orient="row", schema_overrides={"ranked": pl.Float32})
     assert distillation.shared(labels)["score"].to_list() == [1, -1, 0]
+
+
+def test_pre_training_alone_needs_no_labels(root, folders, monkeypatch):
+    validates(monkeypatch, lambda *_: (np.full(40, 0.2), np.full(40, 0.3)))
+    words = ("distill", *ON_SPLIT, "--pretrain", "alone", "--format", "json", "-w", root)
+    result = whyrec(*words, **environment(folders) | ALONE)
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)[0]["lists"] == 0
+    assert "masked" in said_by(result)
+    assert "contrast" in said_by(result)
+    made = current_student(root / MEASURED)
+    assert made.made["how"]["teaching"] is None
+    assert made.made["how"]["pretraining"]["epochs"] > 0
+    assert "learnt from sequences" in (made.folder / "README.md").read_text()
+    assert len(made.labelled) == 0
+
+
+def test_pre_training_comes_before_the_teacher(root, folders, monkeypatch):
+    label(root, folders, "--lists", "3")
+    validates(monkeypatch, lambda *_: (np.full(40, 0.2), np.full(40, 0.3)))
+    words = ("distill", *ON_SPLIT, "--format", "json", "-w", root)
+    students = []
+    for more in ((), ("--pretrain", "first")):
+        result = whyrec(*words, *more, **environment(folders))
+        assert result.exit_code == 0, result.output
+        students.append(current_student(root / MEASURED).student)
+        said = said_by(result)
+        assert ("masked" in said, "teacher" in said) == (bool(more), True)
+    assert not np.allclose(students[0].parts, students[1].parts)
+
+
+def test_pre_training_is_proven_as_a_part_of_the_whole(root, folders):
+    words = ("distill", *ON_SPLIT, "--pretrain", "alone", "--format", "json", "-w", root)
+    result = whyrec(*words, **environment(folders) | ALONE)
+    assert result.exit_code == 0, result.output
+    row = json.loads(result.stdout)[0]
+    assert row["student"] != row["twin"]

@@ -15,6 +15,7 @@ from agent.tuned_ranker import HeldOut
 from retrieval.artefacts import atomic_folder
 from retrieval.cf.scorer import TrainingData
 from retrieval.data.histories import Histories
+from retrieval.data.sequences import Sequences
 from retrieval.data.splits import PARTS, Split, Stage, Task, default_split, make_split
 from retrieval.data.workspace import Workspace
 from retrieval.ranking import Floats
@@ -150,6 +151,11 @@ class Study:
         """All events, for what is to serve after the parameters are fixed."""
         histories = Histories.from_events(self.split.events, sorted(self.workspace.catalog.ids))
         return self._data(histories)
+
+    def sequences(self, stage: Stage | None) -> Sequences:
+        """In what order the events of `training_data` happened; None: those of `everything`."""
+        events = self.split.events if stage is None else self.split.before(stage)
+        return Sequences.from_events(events, sorted(self.workspace.catalog.ids))
 
     def _data(self, histories: Histories) -> TrainingData:
         return TrainingData(histories, self.vectors if self.has_text else None, self.seed, self.facts)

@@ -140,14 +140,17 @@ class Split:
         part = pl.when(stays).then(pl.col("part")).otherwise(pl.lit("test-history")).cast(pl.Enum(PARTS))
         return Split(self.name, self.seed, self.events.with_columns(part.alias("part")))
 
+    def before(self, stage: Stage) -> pl.DataFrame:
+        """The events that may be learnt from in this stage."""
+        return self.events.filter(pl.col("part").is_in(PARTS[: PARTS.index(stage) - 1]))
+
     def task(self, stage: Stage, items: list[str]) -> Task:
         """What may be seen and what is to be predicted, over the catalog's ``items``.
 
         Raises:
             SplitError: no user is left to predict for.
         """
-        known = PARTS[: PARTS.index(stage) - 1]
-        train = self.events.filter(pl.col("part").is_in(known))
+        train = self.before(stage)
         held_out = self.events.filter(pl.col("part") == stage)
         columns = sorted(items)
         visible = pl.concat([train, self.events.filter(pl.col("part") == f"{stage}-history")])
