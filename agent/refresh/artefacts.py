@@ -13,6 +13,7 @@ from agent.evaluation.study import Question, Study
 from agent.evaluation.tuning import tune_each
 from agent.evaluation.watch import Watch
 from agent.labelling import Budget, Labeller
+from agent.lesson import Lesson
 from agent.models import Models
 from agent.recommender import serving
 from agent.stored_student import STUDENT, current_student
@@ -173,13 +174,18 @@ class StudentArtefact:
         if made.config["lists"]["asked"]:
             watch.note("the student had lists by the language model; trained again, it is taught by the scorers alone")
         from finetune.distill import Distillation  # needs torch
+        from finetune.pretraining import Pretraining
 
-        seed = made.config["validation"]["seed"]
+        seed, how = made.config["validation"]["seed"], made.config["how"]
+        lesson = Lesson(
+            Pretraining(seed=seed) if how.get("pretraining") else None,
+            Distillation(seed=seed) if how.get("teaching") or not how.get("pretraining") else None,
+        )
         teacher, retrieval = open_teacher(trial, self._models, None, seed, self._trials, watch)
         store = LabelStore(trial.root / LABELS)
         Labeller(teacher, store, watch).run(Budget(0))
         config = student_config(teacher.study, self._trials, watch)
-        distiller = Distiller(teacher, retrieval, config, Distillation(seed=seed), watch)
+        distiller = Distiller(teacher, retrieval, config, lesson, watch)
         distiller.run(store, trial.root / STUDENT, self._command)
 
     def complete(self, made: Made, trial: Workspace, whole: Workspace, watch: Watch) -> None:  # noqa: ARG002
