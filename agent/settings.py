@@ -107,8 +107,13 @@ class LanguageModelSettings(_Section):
     """The language model that ranks and writes."""
 
     model: str = Field("smollm2", description="smollm2 (packaged), a folder, a GGUF file, or a Hugging Face id")
-    precision: Literal["auto", "float32", "bfloat16", "4bit"] = Field(
-        "auto", description="auto: bfloat16 where the machine computes it, float32 elsewhere; 4bit: on a GPU alone"
+    precision: Literal["auto", "float32", "bfloat16", "int8", "4bit"] = Field(
+        "auto",
+        description="auto: bfloat16 where the machine computes it, float32 elsewhere; int8: weights in eight bits, "
+        "half the memory of bfloat16; 4bit: on a GPU alone",
+    )
+    layers: int | None = Field(
+        None, ge=1, description="so many of its first layers alone, for which adapters are tuned anew; none: all"
     )
     writer: str = Field(
         "auto",
