@@ -3,11 +3,12 @@
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from agent.evaluation.watch import Watch
 from agent.gate import KINDS, JudgedLists
 from agent.models import Models
 from agent.ranker_tuning import WEIGHT
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from retrieval.contracts import RankRequest
     from retrieval.ranking import Floats
 
+MEBIBYTE = 2**20
 MOST = 0.02  # of NDCG@10 may be lost by what is to serve
 LANGUAGE_MODEL, STUDENT, ENCODER = PARTS = ("language model", "student", "encoder")
 
@@ -55,6 +57,24 @@ class Point:
     def passes(self) -> bool:
         """Whether it may serve: no more is lost than `MOST`."""
         return self.serves and self.lost <= MOST
+
+    def as_row(self) -> dict[str, object]:
+        """The same as plain data; sizes in MiB."""
+        return {
+            "part": self.part,
+            "way": self.name,
+            "default": self.default,
+            "MiB": round(self.weights / MEBIBYTE, 1),
+            "file": round(self.file / MEBIBYTE, 1),
+            "ms": round(1_000 * self.seconds, 3),
+            "times": round(self.times, 2),
+            "NDCG@10": round(self.ndcg, 4),
+            "alone": None if self.alone is None else round(self.alone, 4),
+            "lost %": round(100 * self.lost, 2),
+            "up to %": round(100 * self.worst, 2),
+            "users": self.users,
+            "passes": self.passes,
+        }
 
 
 @dataclass(frozen=True)
@@ -113,43 +133,52 @@ def load(way: Way, settings: Settings, say: Callable[[str], None]) -> Loaded:
     return Loaded(LMRanker(language_model, RANK), weights, language_model.file_bytes)
 
 
-def score_in_turns(
-    loaded: Mapping[str, Loaded], requests: Sequence["RankRequest"]
+def take_turns(
+    loaded: Mapping[str, Loaded], request: "RankRequest", number: int
 ) -> Iterator[tuple[str, "Floats", float]]:
-    """For each list, each name with its scores and the seconds of the processor that they took.
+    """Score one list in each way: names, scores, and the seconds of the processor that they took.
 
-    Each list begins with another one, so that what a list finds in the processor's cache is nobody's advantage.
+    number: of the list; each begins with another way, so that what the processor's cache holds is nobody's advantage.
     """
     names = list(loaded)
-    for place, request in enumerate(requests):
-        start = place % len(names)
-        for name in names[start:] + names[:start]:
-            begin = time.process_time()
-            scores = loaded[name].ranker.score([request])[0]
-            yield name, scores, time.process_time() - begin
+    start = number % len(names)
+    for name in names[start:] + names[:start]:
+        begin = time.process_time()
+        scores = loaded[name].ranker.score([request])[0]
+        yield name, scores, time.process_time() - begin
 
 
 @dataclass(frozen=True)
 class Scored:
-    """What one way made of all lists."""
+    """What one way made of the first lists, in order."""
 
-    scores: list["Floats"]
-    seconds: list[float]
+    scores: list["Floats"] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+
+
+def score(source: RankingLists, asked: Asked, loaded: Mapping[Way, Loaded], watch: Watch) -> dict[str, Scored]:
+    """Let every way order every list."""
+    names = {way.name: one for way, one in loaded.items()}
+    found = {name: Scored() for name in names}
+    watch.start("Ordering lists by each language model", len(asked.rows))
+    for number, request in enumerate(source.requests(asked)):
+        for name, scores, seconds in take_turns(names, request, number):
+            found[name].scores.append(scores)
+            found[name].seconds.append(seconds)
+        watch.advance()
+    return found
 
 
 def compare_language_models(
     source: RankingLists, asked: Asked, loaded: Mapping[Way, Loaded], scored: Mapping[str, Scored]
 ) -> list[Point]:
-    """The points of the language model; the first way is the default."""
+    """The points of the language model; the first way is the default, and has scored all lists that others have."""
     first = next(iter(loaded))
-    mixed, alone = ({}, {})
-    for way in loaded:
-        lists = JudgedLists.of(source.judged_by(asked, scored[way.name].scores))
-        mixed[way], alone[way] = (lists.figures(dict.fromkeys(KINDS, alpha)) for alpha in (WEIGHT, 1.0))
+    figures = {way: _figures(source, asked, scored[way.name]) for way in loaded}
     points = []
     for way, one in loaded.items():
-        seconds, others = scored[way.name].seconds, scored[first.name].seconds
-        lost, worst = loss(mixed[way], mixed[first])
+        mixed, alone = figures[way]
+        lost, worst = loss(mixed, figures[first][0][: len(mixed)])
         points.append(
             Point(
                 part=LANGUAGE_MODEL,
@@ -157,17 +186,30 @@ def compare_language_models(
                 default=way == first,
                 weights=one.weights,
                 file=one.file,
-                seconds=statistics.median(seconds),
-                times=statistics.median(other / own for own, other in zip(seconds, others, strict=True)),
-                ndcg=float(mixed[way].mean()),
-                alone=float(alone[way].mean()),
+                seconds=statistics.median(scored[way.name].seconds),
+                times=ratio(scored[way.name].seconds, scored[first.name].seconds),
+                ndcg=float(mixed.mean()),
+                alone=float(alone.mean()),
                 lost=lost,
                 worst=worst,
-                users=len(asked.rows),
+                users=len(mixed),
                 serves=way.layers is None,
             )
         )
     return points
+
+
+def _figures(source: RankingLists, asked: Asked, scored: Scored) -> tuple[Figures, Figures]:
+    """NDCG@10 of each list by both scores together and by the language model alone."""
+    size = len(scored.scores)
+    some = Asked(asked.rows[:size], asked.columns[:size], asked.scores[:size])
+    lists = JudgedLists.of(source.judged_by(some, scored.scores))
+    return lists.figures(dict.fromkeys(KINDS, WEIGHT)), lists.figures(dict.fromkeys(KINDS, 1.0))
+
+
+def ratio(seconds: Sequence[float], default: Sequence[float]) -> float:
+    """How many times as fast as the default, the median over the turns that both took."""
+    return statistics.median(other / own for own, other in zip(seconds, default, strict=False))
 
 
 def loss(figures: Figures, default: Figures, seed: int = 0) -> tuple[float, float]:
@@ -184,3 +226,8 @@ def smallest(points: Sequence[Point], part: str) -> Point | None:
     passing = [point for point in points if point.part == part and (point.passes or point.default)]
     best = min(passing, key=lambda point: (point.weights, point.file), default=None)
     return None if best is None or best.default else best
+
+
+def failing(points: Sequence[Point]) -> list[Point]:
+    """What could serve if it did not lose too much."""
+    return [point for point in points if point.serves and not point.passes]

@@ -10,12 +10,15 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 import finetune
-from retrieval.errors import WorkspaceError
+from agent.profile import PROFILE, LanguageModelPrecision, current_profile
+from retrieval.cf.rounding import TablePrecision
+from retrieval.errors import WorkspaceError, command
 from retrieval.text.options import ChromaOptions
 from retrieval.versions import CURRENT
 
 _ADDRESS = re.compile(r"https?://[\w.-]+:\d{1,5}")
 
+ProfileName = Literal["default", "small"]
 _OTHER = ("workspace", "mcp_token")  # variables WHYREC_… that are no settings
 _MODELS = Path("models")  # in a workspace
 TUNED, RANKER = _MODELS / "encoder", _MODELS / "ranker"
@@ -107,7 +110,7 @@ class LanguageModelSettings(_Section):
     """The language model that ranks and writes."""
 
     model: str = Field("smollm2", description="smollm2 (packaged), a folder, a GGUF file, or a Hugging Face id")
-    precision: Literal["auto", "float32", "bfloat16", "int8", "4bit"] = Field(
+    precision: LanguageModelPrecision = Field(
         "auto",
         description="auto: bfloat16 where the machine computes it, float32 elsewhere; int8: weights in eight bits, "
         "half the memory of bfloat16; 4bit: on a GPU alone",
@@ -140,6 +143,14 @@ class RankingSettings(_Section):
     candidates: int = Field(40, ge=1, le=1000, description="how many retrieved items the language model scores")
 
 
+class StudentSettings(_Section):
+    """The student, which serves without a language model."""
+
+    precision: TablePrecision = Field(
+        "float32", description="of its tables on disk; whyrec compress makes those in float16 or int8"
+    )
+
+
 class Settings(BaseSettings):
     """All settings of a workspace."""
 
@@ -153,6 +164,9 @@ class Settings(BaseSettings):
 
     format_version: int = Field(1, description="format of the workspace; not to be changed by hand")
     device: str | None = Field(None, description="cpu, cuda, cuda:1 …; none: a GPU when there is one")
+    profile: ProfileName = Field(
+        "default", description="small: what whyrec compress chose takes the place of the precisions below"
+    )
     cache: Path = Field(Path("~/.cache/whyrec"), description="where converted models are kept")
     items: ItemSettings = ItemSettings()
     events: EventSettings = EventSettings()
@@ -161,6 +175,7 @@ class Settings(BaseSettings):
     chroma: ChromaSettings = ChromaSettings()
     language_model: LanguageModelSettings = LanguageModelSettings()
     ranking: RankingSettings = RankingSettings()
+    student: StudentSettings = StudentSettings()
 
     @classmethod
     def settings_customise_sources(
@@ -175,29 +190,26 @@ class Settings(BaseSettings):
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
 
 
-def load_settings(file: Path | None) -> Settings:
+def load_settings(file: Path | None, profile: ProfileName | None = None) -> Settings:
     """Settings of the workspace whose whyrec.toml is ``file``; without one, defaults and the environment.
 
+    profile: goes before what file and environment say.
+
     Raises:
-        WorkspaceError: an unknown key or a value that does not fit; names it.
+        WorkspaceError: an unknown key or a value that does not fit; names it. Or there is no such profile.
     """
 
     class FromFile(Settings):
         model_config = SettingsConfigDict(toml_file=file)
 
-    for name in os.environ:
-        section = name.removeprefix("WHYREC_").partition("__")[0].lower()
-        if name.startswith("WHYREC_") and section not in (*Settings.model_fields, *_OTHER):
-            raise WorkspaceError(f"the environment variable {name} names no setting; whyrec doctor lists them")
-    try:
-        settings = FromFile()
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = ".".join(str(part) for part in first["loc"])
-        source = f"{file} or an environment variable WHYREC_…" if file else "an environment variable WHYREC_…"
-        raise WorkspaceError(f"setting {name}, from {source}: {first['msg']}") from error
+    _refuse_unknown_variables()
+    settings = _read(FromFile, file)
+    if profile is not None:
+        settings = settings.model_copy(update={"profile": profile})
     if file is None:
         return settings
+    if settings.profile == "small":
+        settings = _small(settings, file.parent)
     encoder, ranking, lm = settings.encoder, settings.ranking, settings.language_model
     if encoder.tuned == "on":
         encoder = encoder.model_copy(update={"tuned": str(file.parent / TUNED)})
@@ -207,6 +219,32 @@ def load_settings(file: Path | None) -> Settings:
         if getattr(lm, kind) == "auto":
             lm = lm.model_copy(update={kind: _own_or(file.parent / own, PACKAGED_ADAPTERS[kind])})
     return settings.model_copy(update={"encoder": encoder, "ranking": ranking, "language_model": lm})
+
+
+def _refuse_unknown_variables() -> None:
+    for name in os.environ:
+        section = name.removeprefix("WHYREC_").partition("__")[0].lower()
+        if name.startswith("WHYREC_") and section not in (*Settings.model_fields, *_OTHER):
+            raise WorkspaceError(f"the environment variable {name} names no setting; whyrec doctor lists them")
+
+
+def _read(kind: type[Settings], file: Path | None) -> Settings:
+    try:
+        return kind()
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"])
+        source = f"{file} or an environment variable WHYREC_…" if file else "an environment variable WHYREC_…"
+        raise WorkspaceError(f"setting {name}, from {source}: {first['msg']}") from error
+
+
+def _small(settings: Settings, root: Path) -> Settings:
+    found = current_profile(root / PROFILE)
+    if found is None:
+        raise WorkspaceError(f"there is no small profile; make it with: {command('compress', root)}")
+    lm = settings.language_model.model_copy(update={"precision": found.language_model})
+    student = settings.student.model_copy(update={"precision": found.student})
+    return settings.model_copy(update={"language_model": lm, "student": student})
 
 
 def _own_or(own: Path, packaged: Path) -> str:

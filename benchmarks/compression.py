@@ -17,13 +17,22 @@ import torch
 
 from agent.cli.console import say
 from agent.cli.options import open_workspace
-from agent.compression import Scored, compare_language_models, load, score_in_turns, ways
+from agent.compression import (
+    Loaded,
+    Scored,
+    Way,
+    compare_language_models,
+    default_precision,
+    load,
+    take_turns,
+    ways,
+)
 from agent.evaluation.study import Question, Study
 from agent.models import Models
 from agent.ranking_lists import TEXT_ALONE, Asked, RankingLists, Retrieval
 from benchmarks.quality import workspace
 
-NAME, SEED, CANDIDATES, LAYERS = "compression-movielens-small", 0, 20, 20
+NAME, SEED, CANDIDATES, LAYERS, FEWER = "compression-movielens-small", 0, 20, 20, 30
 
 
 def shuffled(asked: Asked) -> Asked:
@@ -36,28 +45,31 @@ def first(asked: Asked, size: int) -> Asked:
     return Asked(asked.rows[:size], asked.columns[:size], asked.scores[:size])
 
 
-def scored(path: Path, asked: Asked, source: RankingLists, loaded: dict) -> dict[str, Scored]:
+def scored(path: Path, asked: Asked, source: RankingLists, loaded: dict[Way, Loaded]) -> dict[str, Scored]:
     """Score what the file does not have yet, a line for each list and way."""
-    kept = [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
     names = {way.name: one for way, one in loaded.items()}
-    found = {name: [one for one in kept if one["way"] == name] for name in names}
-    done = min(len(one) for one in found.values())
-    found = {name: one[:done] for name, one in found.items()}
-    path.write_text(
-        "".join(json.dumps(one) + "\n" for place in range(done) for one in (f[place] for f in found.values()))
-    )
+    found = {name: Scored() for name in names}
+    for line in path.read_text().splitlines() if path.is_file() else []:
+        keep(found, json.loads(line))
     with path.open("a") as file:
-        for number, (name, scores, seconds) in enumerate(score_in_turns(names, source.requests(asked)[done:])):
-            one = {"way": name, "scores": scores.tolist(), "seconds": seconds}
-            found[name].append(one)
-            file.write(json.dumps(one) + "\n")
-            file.flush()
-            if number % (10 * len(names)) == 0:
-                say(f"list {done + number // len(names)}")
-    return {
-        name: Scored([np.array(o["scores"], dtype=np.float32) for o in one], [o["seconds"] for o in one])
-        for name, one in found.items()
-    }
+        for number, request in enumerate(source.requests(asked)):
+            missing = {n: one for n, one in names.items() if number == len(found[n].scores) and number < lists_of(n)}
+            for name, scores, seconds in take_turns(missing, request, number) if missing else ():
+                one = {"way": name, "scores": scores.tolist(), "seconds": seconds}
+                keep(found, one)
+                file.write(json.dumps(one) + "\n")
+                file.flush()
+    return found
+
+
+def keep(found: dict[str, Scored], one: dict) -> None:
+    found[one["way"]].scores.append(np.array(one["scores"], dtype=np.float32))
+    found[one["way"]].seconds.append(one["seconds"])
+
+
+def lists_of(name: str) -> int:
+    """How many lists a way orders at most: what decides nothing orders fewer."""
+    return 10_000 if name in (default_precision(), "int8") else FEWER
 
 
 def main() -> None:

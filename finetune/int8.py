@@ -37,7 +37,7 @@ class Int8Linear(nn.Linear):
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002 - the name that nn.Linear has
         """(…, in_features) to (…, out_features)."""
-        parts = [functional.linear(input, rows.to(input.dtype)) for rows in self.weight.split(BLOCK)]
+        parts = [functional.linear(input, rows.to(input.dtype)) for rows in torch.split(self.weight, BLOCK)]
         product = (parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1)) * self.scale.to(input.dtype)
         return product if self.bias is None else product + self.bias
 
@@ -51,6 +51,7 @@ class Int8Embedding(nn.Embedding):
         self.num_embeddings, self.embedding_dim = plain.num_embeddings, plain.embedding_dim
         self.weight, self.scale = _rounded(plain.weight)
         factor = getattr(plain, "embed_scale", None)
+        self.factor: torch.Tensor | None
         self.register_buffer("factor", None if factor is None else torch.as_tensor(factor), persistent=False)
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002 - the name that nn.Embedding has
@@ -65,8 +66,9 @@ def rows_of(layer: nn.Module, rows: Any) -> torch.Tensor:
     if not isinstance(layer, Int8Linear | Int8Embedding):
         found: torch.Tensor = weight[rows]
         return found
-    scale = layer.scale[rows]
-    return weight[rows].to(scale.dtype) * scale.unsqueeze(-1)
+    scale: torch.Tensor = layer.scale[rows]
+    floats: torch.Tensor = weight[rows].to(scale.dtype)
+    return floats * scale.unsqueeze(-1)
 
 
 def _rounded(weight: torch.Tensor) -> tuple[nn.Parameter, nn.Parameter]:

@@ -12,6 +12,7 @@ from agent.cli import (
     add_items,
     chat,
     compact,
+    compress,
     distill,
     doctor,
     evaluate,
@@ -111,6 +112,7 @@ app.command()(tune.tune)
 app.add_typer(finetune.app, name="finetune")
 app.command()(label.label)
 app.command()(distill.distill)
+app.command()(compress.compress)
 app.command()(mcp.mcp)
 app.add_typer(export.app, name="export")
 app.add_typer(models.app, name="models")
