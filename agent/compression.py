@@ -35,8 +35,8 @@ class Point:
 
     weights: bytes in memory. file: bytes on disk. seconds: of the processor, median. times: as fast as the default.
     ndcg: NDCG@10 of what is served (of the language model: both scores mixed, its own by `WEIGHT`); alone: of
-    the language model's own order. lost: share of the default's ``ndcg``; worst: the higher end of its 95 % interval.
-    serves: whether it can be chosen at all.
+    the language model's own order. lost: share of the default's ``ndcg`` for the same people; between: its 95 %
+    interval. users: who judged. serves: whether it can be chosen at all.
     """
 
     part: str
@@ -49,7 +49,7 @@ class Point:
     ndcg: float
     alone: float | None
     lost: float
-    worst: float
+    between: tuple[float, float]
     users: int
     serves: bool = True
 
@@ -71,7 +71,7 @@ class Point:
             "NDCG@10": round(self.ndcg, 4),
             "alone": None if self.alone is None else round(self.alone, 4),
             "lost %": round(100 * self.lost, 2),
-            "up to %": round(100 * self.worst, 2),
+            "up to %": round(100 * self.between[1], 2),
             "users": self.users,
             "passes": self.passes,
         }
@@ -118,7 +118,7 @@ def load(way: Way, settings: Settings, say: Callable[[str], None]) -> Loaded:
         ModelError: it cannot be loaded.
         InputError: there is no tuned ranker, so no order that could suffer.
     """
-    from finetune.adapters import load_adapter
+    from finetune.adapters import load_adapter, reaches
     from finetune.int8 import weight_bytes
     from finetune.ranker import RANK, LMRanker
 
@@ -129,6 +129,8 @@ def load(way: Way, settings: Settings, say: Callable[[str], None]) -> Loaded:
     models = Models(settings.model_copy(update={"language_model": chosen}), say)
     language_model = models.language_model
     weights = weight_bytes(language_model.model)
+    if way.layers is not None and not reaches(tuned.folder, way.layers):
+        return Loaded(LMRanker(language_model), weights, language_model.file_bytes)
     load_adapter(language_model, RANK, tuned.folder, cut=way.layers is not None)
     return Loaded(LMRanker(language_model, RANK), weights, language_model.file_bytes)
 
@@ -178,7 +180,7 @@ def compare_language_models(
     points = []
     for way, one in loaded.items():
         mixed, alone = figures[way]
-        lost, worst = loss(mixed, figures[first][0][: len(mixed)])
+        lost, between = loss(mixed, figures[first][0][: len(mixed)])
         points.append(
             Point(
                 part=LANGUAGE_MODEL,
@@ -191,7 +193,7 @@ def compare_language_models(
                 ndcg=float(mixed.mean()),
                 alone=float(alone.mean()),
                 lost=lost,
-                worst=worst,
+                between=between,
                 users=len(mixed),
                 serves=way.layers is None,
             )
@@ -212,13 +214,13 @@ def ratio(seconds: Sequence[float], default: Sequence[float]) -> float:
     return statistics.median(other / own for own, other in zip(seconds, default, strict=False))
 
 
-def loss(figures: Figures, default: Figures, seed: int = 0) -> tuple[float, float]:
-    """The share of the default's mean that is lost, and the higher end of its 95 % interval (paired bootstrap)."""
+def loss(figures: Figures, default: Figures, seed: int = 0) -> tuple[float, tuple[float, float]]:
+    """The share of the default's mean that is lost, and its 95 % interval (paired bootstrap over users)."""
     mean = float(np.nanmean(default))
     if mean == 0:
-        return 0.0, 0.0
+        return 0.0, (0.0, 0.0)
     difference = compare(figures, [default], seed)[0]
-    return -difference.delta / mean, -difference.low / mean
+    return -difference.delta / mean, (-difference.high / mean, -difference.low / mean)
 
 
 def smallest(points: Sequence[Point], part: str) -> Point | None:

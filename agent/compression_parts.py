@@ -141,7 +141,7 @@ def _points(
     first = next(iter(figures))
     points = []
     for name, found in figures.items():
-        lost, worst = loss(found, figures[first])
+        lost, between = loss(found, figures[first])
         points.append(
             Point(
                 part=part,
@@ -154,7 +154,7 @@ def _points(
                 ndcg=float(np.nanmean(found)),
                 alone=None,
                 lost=lost,
-                worst=worst,
+                between=between,
                 users=int((~np.isnan(found)).sum()),
                 serves=serves,
             )

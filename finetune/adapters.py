@@ -97,6 +97,11 @@ def load_adapter(
     _switch(language_model, on=False)
 
 
+def reaches(folder: Path, layers: int) -> bool:
+    """Whether the adapter in a folder has anything for the first layers."""
+    return bool(_within(load_file(folder / WEIGHTS), layers))
+
+
 def _within(learnt: dict[str, torch.Tensor], layers: int) -> dict[str, torch.Tensor]:
     """The weights for the first layers."""
     number = re.compile(r"\.layers\.(\d+)\.")

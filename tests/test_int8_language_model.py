@@ -12,7 +12,7 @@ from tiny_language_model import save_tiny_language_model
 from agent.models import Models
 from agent.settings import LanguageModelSettings, Settings
 from finetune import int8
-from finetune.adapters import add_adapter, load_adapter, save_adapter, using
+from finetune.adapters import add_adapter, load_adapter, reaches, save_adapter, using
 from finetune.language_model import keep_layers, load_language_model
 from finetune.lora import LoraTuning, lora_config
 from finetune.ranker import LMRanker
@@ -160,3 +160,31 @@ def test_adapter_weights_for_dropped_layers_are_refused(folder, tmp_path):
     save_adapter(whole, "rank", tmp_path / "adapter", "tiny")
     with pytest.raises(ModelError, match="belongs to another language model"), using(half, None):
         load_adapter(half, "rank", tmp_path / "adapter")
+
+
+def test_a_cut_adapter_keeps_what_it_has_for_the_layers_that_are_left(folder, tmp_path):
+    whole, half = load(folder, tmp_path, "float32"), load(folder, tmp_path, "float32", layers=1)
+    add_adapter(whole, "rank", lora_config(whole, LoraTuning(rank=4, share=1)))
+    (tmp_path / "adapter").mkdir()
+    save_adapter(whole, "rank", tmp_path / "adapter", "tiny")
+    load_adapter(half, "rank", tmp_path / "adapter", cut=True)
+    kept = {name for name, _ in half.model.named_parameters() if "lora_A" in name}
+    assert kept
+    assert kept == {name for name, _ in whole.model.named_parameters() if "lora_A" in name and ".layers.0." in name}
+    assert reaches(tmp_path / "adapter", 1)
+
+
+def test_an_adapter_learns_beside_int8_weights(folder, tmp_path):
+    """Its gradients are near those that it has beside the weights in float32."""
+    found = []
+    for name in ("float32", "int8"):
+        lm = load(folder, tmp_path, name)
+        torch.manual_seed(0)
+        add_adapter(lm, "rank", lora_config(lm, LoraTuning(rank=4)))
+        with using(lm, "rank"):
+            lm.model.base_model(torch.arange(12)[None]).last_hidden_state.sum(dim=-1).square().sum().backward()
+            learnt = [p.grad for n, p in lm.model.named_parameters() if p.requires_grad and "lora_B" in n]
+        found.append(torch.cat([one.flatten() for one in learnt]))
+    exact, rough = found
+    assert exact.norm() > 0
+    assert torch.cosine_similarity(exact, rough, dim=0) > 0.95
