@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import polars as pl
 from safetensors import SafetensorError
@@ -57,8 +57,14 @@ class StoredStudent:
 def save_student(folder: Path, student: Student, made: Mapping[str, Any], labelled: pl.Series) -> str:
     """Write a new version below ``folder`` and make it the current one; its name.
 
-    labelled: the users whose lists a language model has ordered for it.
+    labelled: the users whose lists a language model has ordered for it. It has tables in the precisions that the one
+    before has: a small profile serves on.
+
+    Raises:
+        InputError: they have numbers that one of these cannot hold.
     """
+    before = current_version(folder)
+    precisions = [one for one in get_args(TablePrecision) if before and (folder / before / table_file(one)).is_file()]
     config = {
         "kind": "student",
         "format_version": FORMAT_VERSION,
@@ -75,7 +81,8 @@ def save_student(folder: Path, student: Student, made: Mapping[str, Any], labell
     card = _CARD.format(command=made["command"], serves=serves, teacher=teacher, **figures)
 
     def write(work: Path) -> None:
-        save_file(dict(student.arrays()), work / TABLES)
+        for precision in dict.fromkeys(("float32", *precisions)):
+            save_file(rounded(student.arrays(), precision), work / table_file(precision))
         pl.DataFrame({"user_id": labelled}).write_parquet(work / LABELLED)
 
     return save_version(folder, write, config, card, keep=True)

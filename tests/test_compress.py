@@ -11,7 +11,7 @@ from ranker_world import environment, indexed_world, opened, said_by, tune_ranke
 from agent.compression import MOST, Point, failing, loss, smallest, ways
 from agent.profile import PROFILE, Profile, current_profile, save_profile
 from agent.settings import load_settings
-from agent.stored_student import STUDENT, current_student
+from agent.stored_student import STUDENT, current_student, save_student
 from retrieval.errors import WorkspaceError
 
 pytestmark = pytest.mark.usefixtures("exactly")
@@ -140,6 +140,16 @@ def test_a_student_that_was_not_rounded_is_named(compressed, tmp_path):
     result = whyrec("recommend", "user-01", "--mode", "fast", "--profile", "small", "-w", root)
     assert result.exit_code == 1
     assert f"no tables in {chosen}; make them with: whyrec compress" in said_by(result)
+
+
+def test_the_next_student_has_the_same_precisions(compressed, tmp_path):
+    root = shutil.copytree(compressed[0], tmp_path / "ws")
+    chosen = current_profile(root / PROFILE).student
+    before = current_student(root / STUDENT)
+    save_student(root / STUDENT, before.student, before.made, before.labelled)
+    after = current_student(root / STUDENT, chosen)
+    assert after.version != before.version
+    assert 0 < np.abs(after.student.vectors - before.student.vectors).max() < 0.02 * np.ptp(before.student.vectors)
 
 
 def test_without_a_profile_the_command_that_makes_it_is_named(world):
