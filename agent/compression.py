@@ -158,8 +158,11 @@ class Scored:
     seconds: list[float] = field(default_factory=list)
 
 
-def score(source: RankingLists, asked: Asked, loaded: Mapping[Way, Loaded], watch: Watch) -> dict[str, Scored]:
-    """Let every way order every list."""
+def language_model_points(
+    source: RankingLists, asked: Asked, wanted: Sequence[Way], settings: Settings, watch: Watch
+) -> list[Point]:
+    """Let every way order every list; the first one is the default."""
+    loaded = {way: load(way, settings, watch.note) for way in wanted}
     names = {way.name: one for way, one in loaded.items()}
     found = {name: Scored() for name in names}
     watch.start("Ordering lists by each language model", len(asked.rows))
@@ -168,7 +171,7 @@ def score(source: RankingLists, asked: Asked, loaded: Mapping[Way, Loaded], watc
             found[name].scores.append(scores)
             found[name].seconds.append(seconds)
         watch.advance()
-    return found
+    return compare_language_models(source, asked, loaded, found)
 
 
 def compare_language_models(

@@ -119,6 +119,14 @@ def measured_apart(way: Way, work: Path) -> float:
     return float(subprocess.run(call, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()[-1])
 
 
+def language_model_points(
+    source: RankingLists, asked: Asked, settings: Settings, work: Path, fewer: int
+) -> list[Point]:
+    loaded = {way: load(way, settings, say) for way in ways(LAYERS)}
+    found = scored(work / f"{NAME}.ndjson", source.requests(asked), loaded, fewer)
+    return compare_language_models(source, asked, loaded, found)
+
+
 def main() -> None:
     """Measure and write the report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -137,12 +145,10 @@ def main() -> None:
     if given.resident:
         print(resident_of(Way(given.resident), settings, source.requests(asked)[0]))
         return
-    loaded = {way: load(way, settings, say) for way in ways(LAYERS)}
-    found = scored(given.work / f"{NAME}.ndjson", source.requests(asked), loaded, given.fewer)
-    points = compare_language_models(source, asked, loaded, found)
+    points = language_model_points(source, asked, settings, given.work, given.fewer)
     points += student_points(study, StudentConfig())
     points += encoder_points(study, settings, say, given.users)
-    resident = {way.name: measured_apart(way, given.work) for way in loaded if not way.layers}
+    resident = {way.name: measured_apart(way, given.work) for way in ways(None)}
     write_rows(NAME, rows_of(points, resident), users=given.users, fewer=given.fewer, candidates=CANDIDATES, seed=SEED)
 
 

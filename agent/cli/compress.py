@@ -43,17 +43,7 @@ def compress(
 
     Example:  whyrec compress --lists 100 --format json
     """
-    from agent.compression import (
-        LANGUAGE_MODEL,
-        MOST,
-        STUDENT,
-        compare_language_models,
-        failing,
-        load,
-        score,
-        smallest,
-        ways,
-    )
+    from agent.compression import LANGUAGE_MODEL, MOST, STUDENT, failing, language_model_points, smallest, ways
     from agent.compression_parts import encoder_points, student_points
     from agent.evaluation.study import Question
     from agent.models import Models
@@ -67,9 +57,7 @@ def compress(
     with opened.workspace.writing(), Steps() as watch:
         study = open_study(opened.workspace, settings, Models(settings, say), Question(), seed)
         source = RankingLists(study, find_retrieval(study, 1, watch))
-        asked = source.asked(0, lists)
-        loaded = {way: load(way, settings, say) for way in ways(layers)}
-        points = compare_language_models(source, asked, loaded, score(source, asked, loaded, watch))
+        points = language_model_points(source, source.asked(0, lists), ways(layers), settings, watch)
         stored = fitting_student(opened.workspace)
         points += student_points(study, stored.student.config) if stored else []
         points += encoder_points(study, settings, say, lists) if encoder else []
