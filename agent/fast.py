@@ -11,6 +11,7 @@ from agent.request import Answer, Request
 from agent.settings import Settings
 from agent.shaping_stage import Chosen, Ordered, ShapingStage
 from agent.stored_student import STUDENT, StoredStudent, current_student, serves
+from retrieval.cf.rounding import TablePrecision
 from retrieval.cf.student import Student
 from retrieval.data.events import History
 from retrieval.data.histories import Histories
@@ -27,7 +28,7 @@ class FastRecommender:
         """Load the student; raises what `serving_student` raises."""
         self._workspace = workspace
         self._settings = settings
-        self._stored = serving_student(workspace)
+        self._stored = serving_student(workspace, settings.student.precision)
         self._items = tuple(sorted(workspace.catalog.ids))
         self._shaping = ShapingStage(workspace)
 
@@ -107,14 +108,14 @@ class FastRecommender:
         return fits if allowed is None else fits & allowed
 
 
-def serving_student(workspace: Workspace) -> StoredStudent:
-    """The student that serves in a workspace.
+def serving_student(workspace: Workspace, precision: TablePrecision = "float32") -> StoredStudent:
+    """The student that serves in a workspace, from its tables in this precision.
 
     Raises:
         ModelError: there is none, or it is damaged.
         WorkspaceError: it was made for other items.
     """
-    found = current_student(workspace.root / STUDENT)
+    found = current_student(workspace.root / STUDENT, precision)
     if found is None:
         raise ModelError(
             f"there is no student to serve; make one with: {command('label', workspace.root)} && "

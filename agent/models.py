@@ -61,6 +61,7 @@ class Models(Encoders):
             settings.cache.expanduser(),
             device=settings.device,
             precision=settings.language_model.precision,
+            layers=settings.language_model.layers,
             say=self.say,
         )
 
@@ -71,13 +72,15 @@ class Models(Encoders):
 
     @cached_property
     def language_model_fingerprint(self) -> str:
-        """16 hexadecimal digits of the language model's files.
+        """16 hexadecimal digits of the language model's files, and how many of its layers there are if not all.
 
         Raises:
             ModelError: it is not installed.
         """
         source = locate_model(self.settings.language_model.model)
-        return file_fingerprint([source] if source.is_file() else [path for path in source.rglob("*") if counts(path)])
+        files = [source] if source.is_file() else [path for path in source.rglob("*") if counts(path)]
+        layers = self.settings.language_model.layers
+        return file_fingerprint(files) + (f"-{layers}" if layers else "")
 
     @cached_property
     def ranker(self) -> Judge:

@@ -194,17 +194,23 @@ class RankingLists:
         task = self.study.task("validation")
         return int(((np.diff(self.study.relevant(task).indptr) > 0) & (task.histories.counts > 0)).sum())
 
+    def requests(self, asked: Asked) -> list[RankRequest]:
+        """What the language model is asked about each of these lists."""
+        task = self.study.task("validation")
+        liked = task.histories.positives(self.study.settings.events.liked_from)
+        had = [liked.indices[liked.indptr[row] : liked.indptr[row + 1]] for row in asked.rows]
+        return [self._requests.of_person(own, columns) for own, columns in zip(had, asked.columns, strict=True)]
+
     def judged(self, asked: Asked, ranker: Judge, advance: Callable[[], None]) -> list[JudgedList]:
         """The language model's scores beside the retriever's, and what was to be found."""
-        study = self.study
-        task = study.task("validation")
-        relevant = study.relevant(task)
-        liked = task.histories.positives(study.settings.events.liked_from)
-        requests = []
-        for row, columns in zip(asked.rows, asked.columns, strict=True):
-            had = liked.indices[liked.indptr[row] : liked.indptr[row + 1]]
-            requests.append(self._requests.of_person(had, columns))
-        ranked = ranker.score(requests)
+        return self.judged_by(asked, ranker.score(self.requests(asked)), advance)
+
+    def judged_by(
+        self, asked: Asked, ranked: Sequence[Floats], advance: Callable[[], None] = lambda: None
+    ) -> list[JudgedList]:
+        """The same with scores that are there already."""
+        task = self.study.task("validation")
+        relevant = self.study.relevant(task)
         warm = task.popularity > 0
         lists = []
         for row, columns, scores, rank in zip(asked.rows, asked.columns, asked.scores, ranked, strict=True):

@@ -10,14 +10,17 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 import finetune
+from agent.profile import PROFILE, LanguageModelPrecision, current_profile
 from agent.remote.options import RemoteSettings
 from agent.remote.spending import SPENDING
-from retrieval.errors import WorkspaceError
+from retrieval.cf.rounding import TablePrecision
+from retrieval.errors import WorkspaceError, command
 from retrieval.text.options import ChromaOptions
 from retrieval.versions import CURRENT
 
 _ADDRESS = re.compile(r"https?://[\w.-]+:\d{1,5}")
 
+ProfileName = Literal["default", "small"]
 _OTHER = ("workspace", "mcp_token")  # variables WHYREC_… that are no settings
 _MODELS = Path("models")  # in a workspace
 TUNED, RANKER, REMOTE_RANKER = _MODELS / "encoder", _MODELS / "ranker", _MODELS / "remote-ranker"
@@ -109,8 +112,13 @@ class LanguageModelSettings(_Section):
     """The language model that ranks and writes."""
 
     model: str = Field("smollm2", description="smollm2 (packaged), a folder, a GGUF file, or a Hugging Face id")
-    precision: Literal["auto", "float32", "bfloat16", "4bit"] = Field(
-        "auto", description="auto: bfloat16 where the machine computes it, float32 elsewhere; 4bit: on a GPU alone"
+    precision: LanguageModelPrecision = Field(
+        "auto",
+        description="auto: bfloat16 where the machine computes it, float32 elsewhere; int8: weights in eight bits, "
+        "half the memory of bfloat16; 4bit: on a GPU alone",
+    )
+    layers: int | None = Field(
+        None, ge=1, description="so many of its first layers alone, for which adapters are tuned anew; none: all"
     )
     writer: str = Field(
         "auto",
@@ -154,6 +162,14 @@ class RefreshSettings(_Section):
     )
 
 
+class StudentSettings(_Section):
+    """The student, which serves without a language model."""
+
+    precision: TablePrecision = Field(
+        "float32", description="of its tables on disk; whyrec compress makes those in float16 or int8"
+    )
+
+
 class Settings(BaseSettings):
     """All settings of a workspace."""
 
@@ -168,6 +184,9 @@ class Settings(BaseSettings):
 
     format_version: int = Field(1, description="format of the workspace; not to be changed by hand")
     device: str | None = Field(None, description="cpu, cuda, cuda:1 …; none: a GPU when there is one")
+    profile: ProfileName = Field(
+        "default", description="small: what whyrec compress chose takes the place of the precisions below"
+    )
     cache: Path = Field(Path("~/.cache/whyrec"), description="where converted models are kept")
     items: ItemSettings = ItemSettings()
     events: EventSettings = EventSettings()
@@ -176,6 +195,7 @@ class Settings(BaseSettings):
     chroma: ChromaSettings = ChromaSettings()
     language_model: LanguageModelSettings = LanguageModelSettings()
     ranking: RankingSettings = RankingSettings()
+    student: StudentSettings = StudentSettings()
     refresh: RefreshSettings = RefreshSettings()
     remote: RemoteSettings = RemoteSettings()
 
@@ -202,32 +222,29 @@ class Settings(BaseSettings):
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
 
 
-def load_settings(file: Path | None) -> Settings:
+def load_settings(file: Path | None, profile: ProfileName | None = None) -> Settings:
     """Settings of the workspace whose whyrec.toml is ``file``; without one, defaults and the environment.
 
+    profile: goes before what file and environment say.
+
     Raises:
-        WorkspaceError: an unknown key or a value that does not fit; names it.
+        WorkspaceError: an unknown key or a value that does not fit; names it. Or there is no such profile.
     """
 
     class FromFile(Settings):
         model_config = SettingsConfigDict(toml_file=file)
 
-    for name in os.environ:
-        section = name.removeprefix("WHYREC_").partition("__")[0].lower()
-        if name.startswith("WHYREC_") and section not in (*Settings.model_fields, *_OTHER):
-            raise WorkspaceError(f"the environment variable {name} names no setting; whyrec doctor lists them")
-    try:
-        settings = FromFile()
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = ".".join(str(part) for part in first["loc"])
-        source = f"{file} or an environment variable WHYREC_…" if file else "an environment variable WHYREC_…"
-        raise WorkspaceError(f"setting {name}, from {source}: {first['msg']}") from error
+    _refuse_unknown_variables()
+    settings = _read(FromFile, file)
+    if profile is not None:
+        settings = settings.model_copy(update={"profile": profile})
     return settings if file is None else _placed(settings, file.parent)
 
 
 def _placed(settings: Settings, root: Path) -> Settings:
     """With what is automatic found in the workspace at ``root``."""
+    if settings.profile == "small":
+        settings = _small(settings, root)
     encoder, ranking, lm, remote = settings.encoder, settings.ranking, settings.language_model, settings.remote
     if encoder.tuned == "on":
         encoder = encoder.model_copy(update={"tuned": str(root / TUNED)})
@@ -241,6 +258,32 @@ def _placed(settings: Settings, root: Path) -> Settings:
     if remote.spending == "auto":
         remote = remote.model_copy(update={"spending": str(root / SPENDING)})
     return settings.model_copy(update={"encoder": encoder, "ranking": ranking, "language_model": lm, "remote": remote})
+
+
+def _refuse_unknown_variables() -> None:
+    for name in os.environ:
+        section = name.removeprefix("WHYREC_").partition("__")[0].lower()
+        if name.startswith("WHYREC_") and section not in (*Settings.model_fields, *_OTHER):
+            raise WorkspaceError(f"the environment variable {name} names no setting; whyrec doctor lists them")
+
+
+def _read(kind: type[Settings], file: Path | None) -> Settings:
+    try:
+        return kind()
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"])
+        source = f"{file} or an environment variable WHYREC_…" if file else "an environment variable WHYREC_…"
+        raise WorkspaceError(f"setting {name}, from {source}: {first['msg']}") from error
+
+
+def _small(settings: Settings, root: Path) -> Settings:
+    found = current_profile(root / PROFILE)
+    if found is None:
+        raise WorkspaceError(f"there is no small profile; make it with: {command('compress', root)}")
+    lm = settings.language_model.model_copy(update={"precision": found.language_model})
+    student = settings.student.model_copy(update={"precision": found.student})
+    return settings.model_copy(update={"language_model": lm, "student": student})
 
 
 def _own_or(own: Path, packaged: Path) -> str:

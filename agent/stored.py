@@ -15,7 +15,17 @@ from retrieval.data.workspace import Workspace
 from retrieval.errors import InputError, ModelError, command, first_line
 from retrieval.versions import CURRENT, current_version, version_names
 
-KINDS = ("fusion", "encoder", "ranker", "remote-ranker", "writer", "intent", "student", MEASURED.name)
+KINDS = (
+    "fusion",
+    "encoder",
+    "ranker",
+    "remote-ranker",
+    "writer",
+    "intent",
+    "student",
+    "profile",
+    MEASURED.name,
+)
 
 
 @dataclass(frozen=True)
@@ -108,6 +118,10 @@ def _student(config: Mapping[str, Any]) -> str:
     return f"{say}: NDCG@10 {found['twin']:.3f} to {found['student']:.3f} on validation ({found['split']})"
 
 
+def _profile(config: Mapping[str, Any]) -> str:
+    return f"small: language model {config['language_model']}, student {config['student']}"
+
+
 _SAYS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "fusion": _fusion,
     "encoder": _encoder,
@@ -116,6 +130,7 @@ _SAYS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "writer": _writer,
     "intent": _intent,
     "student": _student,
+    "profile": _profile,
     MEASURED.name: _student,
 }
 

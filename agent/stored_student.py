@@ -4,12 +4,14 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import polars as pl
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
+from retrieval.artefacts import sync
+from retrieval.cf.rounding import TablePrecision, restored, rounded
 from retrieval.cf.student import Student, StudentConfig
 from retrieval.data.workspace import Workspace
 from retrieval.errors import InputError, ModelError, first_line
@@ -63,8 +65,14 @@ class StoredStudent:
 def save_student(folder: Path, student: Student, made: Mapping[str, Any], labelled: pl.Series) -> str:
     """Write a new version below ``folder`` and make it the current one; its name.
 
-    labelled: the users whose lists a language model has ordered for it.
+    labelled: the users whose lists a language model has ordered for it. It has tables in the precisions that the one
+    before has: a small profile serves on.
+
+    Raises:
+        InputError: they have numbers that one of these cannot hold.
     """
+    before = current_version(folder)
+    precisions = [one for one in get_args(TablePrecision) if before and (folder / before / table_file(one)).is_file()]
     config = {
         "kind": "student",
         "format_version": FORMAT_VERSION,
@@ -75,7 +83,8 @@ def save_student(folder: Path, student: Student, made: Mapping[str, Any], labell
     card = _CARD.format(command=made["command"], serves=serves(made), judged=_judged(made))
 
     def write(work: Path) -> None:
-        save_file(dict(student.arrays()), work / TABLES)
+        for precision in dict.fromkeys(("float32", *precisions)):
+            save_file(rounded(student.arrays(), precision), work / table_file(precision))
         pl.DataFrame({"user_id": labelled}).write_parquet(work / LABELLED)
 
     return save_version(folder, write, config, card, keep=True)
@@ -104,14 +113,32 @@ def _judged(made: Mapping[str, Any]) -> str:
     return (_CARRIED if "transferred" in made else _TAUGHT).format(**found)
 
 
-def current_student(folder: Path) -> StoredStudent | None:
-    """The current version below ``folder``; None where none was made.
+def table_file(precision: TablePrecision) -> str:
+    """The name of the file with the tables in this precision."""
+    return TABLES if precision == "float32" else TABLES.replace(".", f"-{precision}.")
+
+
+def save_rounded(stored: StoredStudent, precision: TablePrecision) -> Path:
+    """Write its tables in fewer bits beside those it has; the file.
 
     Raises:
-        ModelError: it is damaged or of a newer format.
+        InputError: they have numbers that this precision cannot hold.
+    """
+    path = stored.folder / table_file(precision)
+    part = path.with_name(f".{path.name}.part")
+    save_file(rounded(stored.student.arrays(), precision), part)
+    sync(part)
+    return part.rename(path)
+
+
+def current_student(folder: Path, precision: TablePrecision = "float32") -> StoredStudent | None:
+    """The current version below ``folder``, from its tables in this precision; None where none was made.
+
+    Raises:
+        ModelError: it is damaged or of a newer format, or has no such tables.
     """
     version = current_version(folder)
-    return None if version is None else _read(folder / version)
+    return None if version is None else _read(folder / version, precision)
 
 
 def fitting_student(workspace: Workspace) -> StoredStudent | None:
@@ -148,13 +175,16 @@ def _config(folder: Path) -> dict[str, Any]:
     return made
 
 
-def _read(folder: Path) -> StoredStudent:
+def _read(folder: Path, precision: TablePrecision = "float32") -> StoredStudent:
     made = _config(folder)
     if made["format_version"] < FORMAT_VERSION:
         raise ModelError(f"the student in {folder} was made by an older whyrec; make one: whyrec distill")
+    path = folder / table_file(precision)
+    if precision != "float32" and not path.is_file():
+        raise ModelError(f"the student in {folder} has no tables in {precision}; make them with: whyrec compress")
     try:
         config = StudentConfig.from_json(made["parameters"])
-        student = Student.from_arrays(config, made["items"], load_file(folder / TABLES))
+        student = Student.from_arrays(config, made["items"], restored(load_file(path)))
         if len(student.vectors) != made["items"]:
             raise ModelError(f"the student in {folder} has {len(student.vectors):,} rows for {made['items']:,} items")
         return StoredStudent(folder.name, folder, student, made["catalog"], made["split"], made["teacher"], made)

@@ -1,6 +1,7 @@
 """Low-rank adapters of a language model: put in, switched on for a while, saved and loaded, in the layout of peft."""
 
 import contextlib
+import re
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -65,8 +66,12 @@ def save_adapter(language_model: LanguageModel, name: str, folder: Path, base: s
     save_file(half, folder / WEIGHTS)
 
 
-def load_adapter(language_model: LanguageModel, name: str, folder: Path, *, learning: bool = False) -> None:
+def load_adapter(
+    language_model: LanguageModel, name: str, folder: Path, *, learning: bool = False, cut: bool = False
+) -> None:
     """Put the adapter in a folder into the model (`add_adapter`); ``learning``: to be tuned further.
+
+    cut: what it has for layers that were dropped is left out.
 
     Raises:
         ModelError: it cannot be read, or belongs to another kind of model.
@@ -75,6 +80,8 @@ def load_adapter(language_model: LanguageModel, name: str, folder: Path, *, lear
         config = PeftConfig.from_pretrained(str(folder))
         config.inference_mode = not learning
         learnt = load_file(folder / WEIGHTS)
+        if cut:
+            learnt = _within(learnt, int(language_model.model.config.num_hidden_layers))
         add_adapter(language_model, name, config)
         found: Any = set_peft_model_state_dict(language_model.model, learnt, adapter_name=name)
     except (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as error:
@@ -83,4 +90,20 @@ def load_adapter(language_model: LanguageModel, name: str, folder: Path, *, lear
     if lost or found.unexpected_keys:
         wrong = [*lost, *found.unexpected_keys][0]
         raise ModelError(f"the adapter in {folder} belongs to another language model: {wrong} does not fit")
+    if not learning:  # beside integers peft leaves it in the precision of its file
+        for key, value in language_model.model.named_parameters():
+            if f".{name}." in key:
+                value.data = value.data.to(language_model.model.dtype)
     _switch(language_model, on=False)
+
+
+def reaches(folder: Path, layers: int) -> bool:
+    """Whether the adapter in a folder has anything for the first layers."""
+    return bool(_within(load_file(folder / WEIGHTS), layers))
+
+
+def _within(learnt: dict[str, torch.Tensor], layers: int) -> dict[str, torch.Tensor]:
+    """The weights for the first layers."""
+    number = re.compile(r"\.layers\.(\d+)\.")
+    found = {key: number.search(key) for key in learnt}
+    return {key: learnt[key] for key, place in found.items() if place is None or int(place[1]) < layers}

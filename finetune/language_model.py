@@ -19,21 +19,28 @@ from transformers import (
 )
 from transformers.utils import logging
 
+from finetune.int8 import load_int8, rows_of, save_int8, to_int8
 from finetune.packing import Packed, PackedBatch, batches, collate
 from retrieval.artefacts import atomic_folder, file_fingerprint
 from retrieval.errors import ModelError, first_line
 from retrieval.precision import computes_bfloat16
 
 MAX_BATCH_TOKENS = 4096
-Precision = Literal["auto", "float32", "bfloat16", "4bit"]
+Precision = Literal["auto", "float32", "bfloat16", "int8", "4bit"]
 
 
 @dataclass(frozen=True)
 class LanguageModel:
-    """A causal language model in evaluation mode, with its tokenizer."""
+    """A causal language model in evaluation mode, with its tokenizer; folder: what it was loaded from."""
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
+    folder: Path = Path()
+
+    @property
+    def file_bytes(self) -> int:
+        """How much its weights take on disk."""
+        return sum(path.stat().st_size for path in self.folder.glob("*.safetensors"))
 
     @property
     def device(self) -> torch.device:
@@ -65,8 +72,7 @@ class LanguageModel:
 
     def head(self, tokens: Sequence[int]) -> torch.Tensor:
         """The output head's rows of these tokens, (n, d) float32."""
-        weights: torch.Tensor = self.model.get_output_embeddings().weight  # (vocabulary, d)
-        return weights[list(tokens)].detach().float()
+        return rows_of(self.model.get_output_embeddings(), list(tokens)).detach().float()
 
     def text_ids(self, text: str) -> list[int]:
         """Tokens of plain text. Control tokens written in it, such as ``<|im_end|>``, are read as letters."""
@@ -90,20 +96,24 @@ def load_language_model(
     *,
     device: str | None = None,
     precision: Precision = "auto",
+    layers: int | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> LanguageModel:
-    """Load the model in ``path``, a folder or a GGUF file.
+    """Load the model in ``path``, a folder or a GGUF file; with ``layers``, so many of its first layers alone.
 
     A GGUF file is converted once into a folder under ``cache``, keyed by its content, which ``say`` is told. ``device``
     None takes a GPU when there is one. ``precision`` auto is bfloat16 on GPUs and processors that compute it, float32
-    elsewhere, where bfloat16 would be far slower. 4bit is NF4 (Dettmers et al. 2023), computed in bfloat16 on a GPU.
+    elsewhere, where bfloat16 would be far slower. int8 stores the weights in eight bits, once, in a folder under
+    ``cache``, and computes as auto does. 4bit is NF4 (Dettmers et al. 2023), computed in bfloat16 on a GPU.
 
     Raises:
-        ModelError: there is no model of a known kind, or the device does not compute the precision.
+        ModelError: there is no model of a known kind, it has fewer layers, or the device does not compute this.
     """
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    if precision == "int8":
+        return _in_int8(path, cache, place, layers, say)
     options: dict[str, Any] = {"dtype": _dtype(place, precision)}
     if precision == "4bit":
         options |= {"quantization_config": _four_bits(place), "device_map": {"": place}}
@@ -113,8 +123,43 @@ def load_language_model(
         model = AutoModelForCausalLM.from_pretrained(folder, local_files_only=True, **options)
     except (OSError, ValueError, KeyError) as error:
         raise ModelError(f"{folder} holds no language model that can be loaded: {first_line(error)}") from error
+    if layers is not None:
+        keep_layers(model, layers)
     placed = model if precision == "4bit" else model.to(place)
-    return LanguageModel(placed.eval(), tokenizer)
+    return LanguageModel(placed.eval(), tokenizer, folder)
+
+
+def keep_layers(model: PreTrainedModel, layers: int) -> None:
+    """Drop all but the first layers; the last norm and the head stay.
+
+    Raises:
+        ModelError: it has fewer.
+    """
+    backbone, config = model.base_model, model.config
+    if layers > len(backbone.layers):
+        raise ModelError(
+            f"the language model has {len(backbone.layers)} layers, and layers = {layers} under [language_model]"
+        )
+    backbone.layers = backbone.layers[:layers]
+    config.num_hidden_layers = layers
+    if getattr(config, "layer_types", None):
+        config.layer_types = config.layer_types[:layers]
+
+
+def _in_int8(
+    path: Path, cache: Path, place: torch.device, layers: int | None, say: Callable[[str], None]
+) -> LanguageModel:
+    """The model in eight bits, made from the one in full precision on first use."""
+    files = [path] if path.is_file() else [one for one in path.rglob("*") if one.suffix in (".json", ".safetensors")]
+    name = f"{path.stem}-{file_fingerprint(files)}" + (f"-{layers}" if layers else "")
+    folder = cache / "int8" / name
+    if not folder.is_dir():
+        plain = load_language_model(path, cache, device="cpu", precision="float32", layers=layers, say=say)
+        say(f"Rounding the language model {path.stem} to int8 in {folder} (once, a few seconds)")
+        to_int8(plain.model)
+        save_int8(plain.model, plain.tokenizer, folder)
+    model, tokenizer = load_int8(folder, _dtype(place, "auto"))
+    return LanguageModel(model.to(place), tokenizer, folder)
 
 
 def model_folder(path: Path, cache: Path, say: Callable[[str], None] = lambda _: None) -> Path:

@@ -16,8 +16,8 @@ CORPUS = [
 ] * 20
 
 
-def save_tiny_language_model(folder: Path, family: str = "llama") -> Path:
-    """Write it as a Hugging Face folder, which is what users have."""
+def save_tiny_language_model(folder: Path, family: str = "llama", *, tied: bool = False) -> Path:
+    """Write it as a Hugging Face folder, which is what users have. tied: the head is the table of tokens."""
     bpe = Tokenizer(models.BPE())
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     bpe.decoder = decoders.ByteLevel()
@@ -38,6 +38,7 @@ def save_tiny_language_model(folder: Path, family: str = "llama") -> Path:
         head_dim=8,
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
+        **({"tie_word_embeddings": True} if tied else {}),
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)

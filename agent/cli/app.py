@@ -12,6 +12,7 @@ from agent.cli import (
     add_items,
     chat,
     compact,
+    compress,
     distill,
     doctor,
     evaluate,
@@ -115,6 +116,7 @@ app.add_typer(finetune.app, name="finetune")
 app.command()(label.label)
 app.command()(distill.distill)
 app.command()(transfer.transfer)
+app.command()(compress.compress)
 app.command()(mcp.mcp)
 app.add_typer(export.app, name="export")
 app.add_typer(models.app, name="models")

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.text import Text
 
 from agent.cli.console import Format, complain, messages, note, print_rows, say
-from agent.cli.options import DEFAULT_WORKSPACE, CountOption, Opened, WorkspaceOption, open_workspace
+from agent.cli.options import DEFAULT_WORKSPACE, CountOption, Opened, ProfileOption, WorkspaceOption, open_workspace
 from agent.cli.recommend import ModeChoice, as_tables
 from agent.request import as_row
 from retrieval.errors import InputError, WhyrecError
@@ -57,6 +57,7 @@ def chat(
     resume: Annotated[
         str | None, typer.Option(metavar="NAME", help="Go on from what /save NAME kept.", show_default=False)
     ] = None,
+    profile: ProfileOption = None,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
 ) -> None:
     """Talk: say what you want, react to what is listed, ask why; wishes add up until they are dropped.
@@ -68,7 +69,7 @@ def chat(
     """
     if mode is ModeChoice.fast:
         raise typer.BadParameter("a chat needs more than the student: --mode auto, full or retrieval")
-    opened = open_workspace(workspace)
+    opened = open_workspace(workspace, profile)
     resumed = _resumed(opened, resume, user) if resume is not None else None
     loading = _Loading(lambda: _conversation(opened, user, k, mode, reader, resumed))
     screen = _Screen(form)

@@ -9,7 +9,14 @@ from rich.table import Table
 from rich.text import Text
 
 from agent.cli.console import Format, note, print_rows, say
-from agent.cli.options import DEFAULT_WORKSPACE, CountOption, FormatOption, WorkspaceOption, open_workspace
+from agent.cli.options import (
+    DEFAULT_WORKSPACE,
+    CountOption,
+    FormatOption,
+    ProfileOption,
+    WorkspaceOption,
+    open_workspace,
+)
 from agent.cli.recommend import (
     LanguageChoice,
     LanguageOption,
@@ -38,6 +45,7 @@ def explain(
     language: LanguageOption = LanguageChoice.en,
     writer: WriterOption = WriterChoice.lm,
     form: FormatOption = Format.table,
+    profile: ProfileOption = None,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
 ) -> None:
     """Explain why an item suits a user: a sentence, and the evidence behind it. Or why it is not in the user's list.
@@ -51,7 +59,7 @@ def explain(
     from agent.models import Models
     from agent.recommender import Recommender, serving
 
-    opened = open_workspace(workspace)
+    opened = open_workspace(workspace, profile)
     live = serving(opened.workspace, opened.settings) if why_not else None
     recommender = Recommender(opened.workspace, opened.settings, Models(opened.settings, say), live)
     if why_not:

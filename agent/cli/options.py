@@ -1,6 +1,7 @@
 """Options that several commands share, and opening the workspace they name."""
 
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -30,14 +31,27 @@ class Opened:
     settings: Settings
 
 
-def open_workspace(root: Path) -> Opened:
-    """Open the workspace and read its settings.
+class ProfileChoice(StrEnum):
+    """Which precisions models have."""
+
+    default = "default"
+    small = "small"
+
+
+ProfileOption = Annotated[
+    ProfileChoice | None,
+    typer.Option(help="small: models as whyrec compress chose.", show_default="as in the settings"),
+]
+
+
+def open_workspace(root: Path, profile: ProfileChoice | None = None) -> Opened:
+    """Open the workspace and read its settings; ``profile`` goes before theirs.
 
     Raises:
         WorkspaceError: there is none, its format is newer, or a setting is wrong.
     """
     workspace = Workspace(root)
-    return Opened(workspace, load_settings(workspace.settings_path))
+    return Opened(workspace, load_settings(workspace.settings_path, profile.value if profile else None))
 
 
 __all__ = [
@@ -45,6 +59,8 @@ __all__ = [
     "CountOption",
     "FormatOption",
     "Opened",
+    "ProfileChoice",
+    "ProfileOption",
     "SeedOption",
     "WhereOption",
     "WorkspaceOption",

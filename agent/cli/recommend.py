@@ -13,6 +13,7 @@ from agent.cli.options import (
     CountOption,
     FormatOption,
     Opened,
+    ProfileOption,
     WhereOption,
     WorkspaceOption,
     open_workspace,
@@ -146,6 +147,7 @@ def recommend(
     ban: BanOption = None,
     form: FormatOption = Format.table,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say how long each stage took.")] = False,
+    profile: ProfileOption = None,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
 ) -> None:
     """Recommend items for a user, for likes, for a wish in words, or for several of these together.
@@ -168,7 +170,7 @@ def recommend(
         raise typer.BadParameter("--calibrated keeps to a history; give a USER or --like TITLE")
     from retrieval.shaping import Shaping
 
-    opened = open_workspace(workspace)
+    opened = open_workspace(workspace, profile)
     request = Request(
         user,
         tuple(like or ()),
