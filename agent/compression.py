@@ -223,7 +223,8 @@ def loss(figures: Figures, default: Figures, seed: int = 0) -> tuple[float, tupl
     if mean == 0:
         return 0.0, (0.0, 0.0)
     difference = compare(figures, [default], seed)[0]
-    return -difference.delta / mean, (-difference.high / mean, -difference.low / mean)
+    found = np.array([difference.delta, difference.high, difference.low]) / -mean + 0.0  # no minus before 0
+    return float(found[0]), (float(found[1]), float(found[2]))
 
 
 def smallest(points: Sequence[Point], part: str) -> Point | None:
