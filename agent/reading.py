@@ -6,6 +6,7 @@ from agent.intent import Intent
 from agent.intent_rules import read_intent
 from agent.models import Models
 from agent.remote.reader import RemoteIntentReader
+from agent.whole_titles import WholeTitles
 from retrieval.data.catalog import Catalog
 
 
@@ -14,11 +15,19 @@ def intent_reader(
 ) -> Callable[[str], Intent]:
     """Reads an utterance. Rules read where the language model has not been tuned to, and what it comes to no end with.
 
-    A remote model reads if the settings want that; where it fails, the local one. ``note`` is told of all of it.
+    A remote model reads if the settings want that; where it fails, the local one. ``note`` is told of all of it. Of
+    titles that were cut whoever reads gets the whole ones.
 
     Raises:
         ModelError: the language model or the adapter cannot be loaded, or they do not belong together.
     """
+    read, titles = _reader(models, catalog, note, rules=rules), WholeTitles(catalog)
+    return lambda said: titles.mended(read(said), said)
+
+
+def _reader(
+    models: Models, catalog: Catalog, note: Callable[[str], None], *, rules: bool = False
+) -> Callable[[str], Intent]:
     if rules:
         return read_intent
     if models.settings.remote.intent:
@@ -49,7 +58,7 @@ def _remote_reader(models: Models, catalog: Catalog, note: Callable[[str], None]
 
     def local(said: str) -> Intent:
         if not loaded:
-            loaded.append(intent_reader(models.local, catalog, note))
+            loaded.append(_reader(models.local, catalog, note))
         return loaded[0](said)
 
     def read(said: str) -> Intent:

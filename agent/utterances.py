@@ -10,6 +10,7 @@ import numpy as np
 from agent.intent import LISTED, SEPARATOR, Comparison, Intent
 from prompts import phrasings
 from retrieval.data.catalog import Catalog
+from retrieval.data.titles import said_title
 
 Part = Literal["tuned", "held-out"]
 
@@ -39,7 +40,7 @@ class Words:
     def of(cls, catalog: Catalog, part: Part) -> "Words":
         """Titles of half of the items, the others for what is held out; all attributes."""
         ids = sorted(catalog.ids)[0 if part == "tuned" else 1 :: 2]
-        titles = (re.sub(r" \([^()]*\)", "", catalog.label(item_id)) for item_id in ids)
+        titles = (said_title(catalog, item_id) for item_id in ids)
         kept = [title for title in titles if len(title.split()) <= LONGEST_TITLE and not set(title) & set(";[]–…")]
         values = {a.value.casefold() for item_id in catalog.ids for a in catalog.attributes(item_id)}
         return cls(kept, sorted(value for value in values if re.fullmatch(r"[\w' -]+", value)))

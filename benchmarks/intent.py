@@ -21,11 +21,12 @@ from agent.intent_rules import read_intent
 from agent.intent_tuning import agreement, read_by
 from agent.models import Models
 from agent.utterances import YEAR, UtteranceMaker, Words
+from agent.whole_titles import WholeTitles
 from benchmarks.quality import workspace
 from benchmarks.reporting import write_rows
 from finetune.intent import LMIntentReader
 
-UTTERANCES, COUNT, SEED = Path(__file__).parent / "intents.ndjson", 300, 2026
+UTTERANCES, COUNT, SEED = Path(__file__).parent / "intents.ndjson", 300, 2027
 
 
 def make(root: Path) -> None:
@@ -58,7 +59,8 @@ def main() -> None:
     if asked.make:
         make(root)
         return
-    models = Models(open_workspace(root).settings)
+    opened = open_workspace(root)
+    models, titles = Models(opened.settings), WholeTitles(opened.workspace.catalog)
     untuned = LMIntentReader(models.language_model)
     readers: dict[str, Callable[[str], Intent | None]] = {
         "lm-tuned": lambda said: read_by(models.intent_reader.read, said, [YEAR]),
@@ -72,7 +74,9 @@ def main() -> None:
             watch.start(f"Reading by {name}", len(pairs))
             found = []
             for pair in pairs:
-                found.append((read(pair["said"]), Intent.read(pair["meant"])))
+                intent = read(pair["said"])
+                whole = None if intent is None else titles.mended(intent, pair["said"])
+                found.append((whole, Intent.read(pair["meant"])))
                 watch.advance()
             rows += [row_of(name, metric, value) for metric, value in figures_of(found).items()]
     write_rows("intent", rows, utterances=len(pairs), seed=SEED)

@@ -3,6 +3,7 @@
 import re
 
 import numpy as np
+import polars as pl
 import pytest
 from tiny_language_model import tiny_language_model
 
@@ -10,8 +11,10 @@ from agent.intent import Comparison, Intent
 from agent.intent_rules import read_intent
 from agent.intent_tuning import agreement
 from agent.utterances import UtteranceMaker, Words
+from agent.whole_titles import WholeTitles
 from finetune.intent import LMIntentReader
 from prompts import phrasings
+from retrieval.data.catalog import Catalog
 
 FULL = Intent(
     like=("Alien", "Blade Runner"),
@@ -125,6 +128,30 @@ def test_titles_that_are_held_out_are_not_tuned_on(planted):
     tuned, held_out = (set(Words.of(planted.catalog, part).titles) for part in ("tuned", "held-out"))
     assert not tuned & held_out
     assert len(tuned | held_out) == len(planted.catalog)
+
+
+@pytest.mark.parametrize(
+    ("said", "read", "meant"),
+    [
+        ("I hated Thunderbolt and Lightfoot.", ("Thunderbolt", "Lightfoot"), ("Thunderbolt and Lightfoot",)),
+        ("i hated dude, where's my car? badly", ("dude", "where's my car"), ("dude, where's my car?",)),
+        ("'night Mother bored me", ("night Mother",), ("'night Mother",)),
+        ("Heat bored me, and so did Body Heat", ("Heat", "Body Heat"), ("Heat", "Body Heat")),
+        ("I hated Lightfoot", ("Lightfoot",), ("Lightfoot",)),
+        ("I hated Nobody Knows", ("Nobody Knows", "…"), ("Nobody Knows", "…")),
+    ],
+)
+def test_titles_that_were_cut_are_whole_again(said, read, meant):
+    titles = [
+        "Thunderbolt and Lightfoot (1974)",
+        "Dude, Where's My Car? (2000)",
+        "'night Mother (1986)",
+        "Heat",
+        "Body Heat",
+    ]
+    catalog = Catalog(pl.DataFrame({"item_id": [f"{place}" for place in range(len(titles))], "title": titles}))
+    mended = WholeTitles(catalog).mended(Intent(like=("Heat wave",), unlike=read, want=("heat",)), said)
+    assert mended == Intent(like=("Heat wave",), unlike=meant, want=("heat",))
 
 
 def test_agreement_counts_slots():

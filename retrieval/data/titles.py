@@ -20,6 +20,11 @@ _YEAR = re.compile(r"\s*\((\d{4})\)\s*$")
 Forms = dict[str, list[str]]
 
 
+def said_title(catalog: Catalog, item_id: str) -> str:
+    """How an item is called in speech: its label without the year and what else stands in brackets."""
+    return re.sub(r" \([^()]*\)", "", catalog.label(item_id))
+
+
 class TitleMatcher:
     """Matches titles without regard to case, accents, punctuation and articles, by parts, and then fuzzily."""
 
