@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import astuple
 
 import numpy as np
 import polars as pl
@@ -291,7 +292,7 @@ def whyrec(*arguments, **environment):
 
 
 def test_the_command_says_what_to_do_next(workspace, folder, monkeypatch):
-    monkeypatch.setattr(EncoderTuning.__init__, "__defaults__", (3, 3e-3, 2, 48, 10.0, 0.01, 0))
+    monkeypatch.setattr(EncoderTuning.__init__, "__defaults__", astuple(QUICK))
     root, environment = workspace.root, {"WHYREC_ENCODER__MODEL": str(folder)}
     result = whyrec("finetune", "encoder", "-w", root, "--format", "json", **environment)
     assert result.exit_code == 0, result.output

@@ -138,16 +138,16 @@ def _say_what_follows(workspace: "Workspace", rows: "list[Refreshed]", rules: "R
 
 
 def as_table(rows: "list[Refreshed]") -> Table:
-    """The rows for people."""
+    """The rows for people, as wide as a terminal of 80 columns; versions are in what is said below."""
     table = Table(box=None, pad_edge=False)
-    for name in ("artefact", "decision", "version"):
+    for name in ("artefact", "decision"):
         table.add_column(name, no_wrap=True)
     for name in ("events", "new", "PSI popularity", "PSI profile", "then", "now", "retrained"):
-        table.add_column(name, justify="right", no_wrap=True)
+        table.add_column(name, justify="right", no_wrap=not name.startswith("PSI"))
     for row in rows:
         figures = row.row()
         qualities = (_short(figures[name]) for name in ("then", "now", "retrained"))
-        cells = row.kind, row.decision, figures["version"], f"{row.events:,}", f"{row.new:,}"
+        cells = row.kind, row.decision, f"{row.events:,}", f"{row.new:,}"
         table.add_row(*map(Text, (*cells, _read(row.popularity), _read(row.profile), *qualities)))
     return table
 
