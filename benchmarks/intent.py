@@ -1,6 +1,7 @@
 """How well what people say is read: 300 utterances in phrasings that nothing was tuned on, with the intents meant.
 
     python -m benchmarks.intent                measures
+    python -m benchmarks.intent --only rules   one of the systems; what was measured of the others stays, with its seed
     python -m benchmarks.intent --make         makes the utterances anew (`benchmarks/intents.ndjson`)
 
 The tuned language model, the same untuned, and rules; the share of intents that agree wholly, and the F1 of each slot.
@@ -23,9 +24,11 @@ from agent.models import Models
 from agent.utterances import YEAR, UtteranceMaker, Words
 from agent.whole_titles import WholeTitles
 from benchmarks.quality import workspace
-from benchmarks.reporting import write_rows
+from benchmarks.reporting import RESULTS, write_rows
 from finetune.intent import LMIntentReader
 
+SYSTEMS = ("lm-tuned", "lm-zero-shot", "rules")
+REPORT = RESULTS / "intent.json"
 UTTERANCES, COUNT, SEED = Path(__file__).parent / "intents.ndjson", 300, 2027
 
 
@@ -53,6 +56,7 @@ def main() -> None:
     """Read all of them by each."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--make", action="store_true", help="make the utterances anew")
+    parser.add_argument("--only", action="append", choices=SYSTEMS, help="one of them; may be given again")
     parser.add_argument("--work", type=Path, default=Path(".bench"), help="where the workspace is kept")
     asked = parser.parse_args()
     root = workspace("movielens-small", asked.work, None, {})
@@ -68,9 +72,11 @@ def main() -> None:
         "rules": read_intent,
     }
     pairs = [json.loads(line) for line in UTTERANCES.read_text(encoding="utf-8").splitlines()]
-    rows: list[Row] = []
+    kept = json.loads(REPORT.read_text())["rows"] if REPORT.is_file() and asked.only else []
+    rows = [Row(**row) for row in kept if row["system"] not in asked.only]
     with Steps() as watch:
-        for name, read in readers.items():
+        for name in asked.only or SYSTEMS:
+            read = readers[name]
             watch.start(f"Reading by {name}", len(pairs))
             found = []
             for pair in pairs:
