@@ -47,9 +47,8 @@ def lora_tuning(rate: float = 8e-4, seed: int = 0) -> "LoraTuning":
     """How a reader is tuned."""
     from finetune.lora import LoraTuning
 
-    return LoraTuning(
-        rank=8, alpha=16, share=1.0, rate=rate, lists=16, noise=0.0, seed=seed
-    )  # words are to be copied as they are
+    # No noise: words are to be copied as they are.
+    return LoraTuning(rank=8, alpha=16, share=1.0, rate=rate, lists=16, noise=0.0, seed=seed)
 
 
 class IntentTuner:

@@ -137,6 +137,7 @@ def test_titles_that_are_held_out_are_not_tuned_on(planted):
         ("i hated dude, where's my car? badly", ("dude", "where's my car"), ("dude, where's my car?",)),
         ("'night Mother bored me", ("night Mother",), ("'night Mother",)),
         ("Heat bored me, and so did Body Heat", ("Heat", "Body Heat"), ("Heat", "Body Heat")),
+        ("Body Heat bored me, and so did Heat", ("Heat",), ("Heat",)),
         ("I hated Lightfoot", ("Lightfoot",), ("Lightfoot",)),
         ("I hated Nobody Knows", ("Nobody Knows", "…"), ("Nobody Knows", "…")),
     ],

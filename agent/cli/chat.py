@@ -55,7 +55,8 @@ def chat(
     ] = ChatFormat.text,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say how long each stage took.")] = False,
     resume: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Go on from what /save NAME kept.", show_default=False)
+        str | None,
+        typer.Option(metavar="NAME", help="Go on from what /save NAME kept, -k included.", show_default=False),
     ] = None,
     profile: ProfileOption = None,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
