@@ -1,7 +1,4 @@
-"""A collection on a server gives the answers of a folder, each workspace has its own, and a dead server is one line.
-
-Of the graph's parameters, what changes takes effect or is refused, and is never passed over.
-"""
+"""A collection on a server gives the answers of a folder, each workspace has its own, and a dead server is one line."""
 
 import gc
 import json
@@ -21,7 +18,6 @@ from chromadb.api.shared_system_client import SharedSystemClient
 from conftest import WordEncoder
 from planted_models import PLANTED_SETTINGS, PlantedModels
 from pydantic import ValidationError
-from test_index import numbered
 
 from agent.diagnosis import diagnose
 from agent.evaluation.study import Question, Study
@@ -303,50 +299,6 @@ def test_the_settings_reach_the_index():
     settings = ChromaSettings(url="https://host:443", ef_search=11, ef_construction=12, max_neighbors=13)
     assert settings.options == ChromaOptions("https://host:443", 11, 12, 13)
     assert ChromaSettings().options == ChromaOptions()
-
-
-@pytest.fixture(scope="module")
-def poor_path(tmp_path_factory) -> Path:
-    """An index of 3,000 items whose graph is searched so poorly that it shows. Read only."""
-    path = tmp_path_factory.mktemp("poor") / "index"
-    catalog = numbered(3000)
-    index = ItemIndex(path, WordEncoder.fingerprint, ChromaOptions("", 1, 50, 4), create=True)
-    index.update(catalog, index.changes(catalog), WordEncoder())
-    return path
-
-
-def found_first(path, ef_search) -> int:
-    """How many of 200 items are found when exactly they are looked for."""
-    index = ItemIndex(path, WordEncoder.fingerprint, ChromaOptions("", ef_search, 50, 4))
-    items = [f"{i:04}" for i in range(200)]
-    return sum(
-        index.search(vector[None], 1) == [item_id] for item_id, vector in zip(items, index.vectors(items), strict=True)
-    )
-
-
-def test_another_ef_search_takes_effect_in_a_folder_at_once(poor_path, tmp_path):
-    path = shutil.copytree(poor_path, tmp_path / "index")
-    assert found_first(path, 1) < 100
-    assert found_first(path, 500) > 190
-    assert found_first(path, 1) < 100
-
-
-@pytest.mark.parametrize(
-    ("changed", "message"),
-    [
-        ({"ef_construction": 20}, "ef_construction = 50, the settings say ef_construction = 20"),
-        ({"max_neighbors": 9}, "max_neighbors = 4, the settings say max_neighbors = 9"),
-        (
-            {"ef_search": 7, "max_neighbors": 9},
-            "ef_search = 1, max_neighbors = 4, the settings say ef_search = 7, max_neighbors = 9",
-        ),
-    ],
-)
-@pytest.mark.parametrize("create", [True, False])
-def test_a_graph_made_with_other_parameters_is_refused(poor_path, changed, message, create):
-    options = ChromaOptions(**({"ef_search": 1, "ef_construction": 50, "max_neighbors": 4} | changed))
-    with pytest.raises(IndexMismatchError, match=rf"was made with {message}; rebuild it with: whyrec index --rebuild"):
-        ItemIndex(poor_path, WordEncoder.fingerprint, options, create=create)
 
 
 def test_a_server_takes_no_other_ef_search_and_says_so(workspace, options):

@@ -1,18 +1,12 @@
-"""The plots of a report as inline SVG, which takes its font and its neutral colours from the page.
+"""The plots of a report as inline SVG (`agent.evaluation.svg`).
 
-The page defines the CSS variables --ink, --muted, --line and --paper. Names of systems are shown as they are, never
-read as TeX, and shortened in the middle above `LONGEST` characters.
+Names of systems are shown as they are, never read as TeX, and shortened in the middle above `LONGEST` characters.
 """
 
-import io
-import re
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 from typing import Any, Literal
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -20,14 +14,14 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from numpy.typing import NDArray
 
-WIDTH, DOTS = 480, 72  # pixels, and pixels in an inch: SVG counts points
+from agent.evaluation.svg import DOTS, INK, LINE, MUTED, PAPER, VARIABLES, as_svg
+
+WIDTH = 480  # pixels
 LONGEST = 26
 MOST_IN_PANEL = 8  # systems, and strata, in a plot by stratum
 # Okabe & Ito (2008) without yellow, which is lost on white; their black is the page's ink.
 PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#010101")
 MARKERS = {"o": "M1 6a5 5 0 1 0 10 0a5 5 0 1 0-10 0z", "s": "M2 2h8v8h-8z", "D": "M6 .5L11.5 6L6 11.5L.5 6z"}
-INK, MUTED, LINE, PAPER = "#010101", "#020202", "#030303", "#040404"
-VARIABLES = {INK: "var(--ink)", MUTED: "var(--muted)", LINE: "var(--line)", PAPER: "var(--paper)"}
 DECADES = 1_000  # the range up to which 2 and 5 are marked on a logarithmic axis
 ROOM, CROWDED = 44, 24  # characters side by side below an axis; markers in a panel from which they shrink
 DISTANCES, DIRECTIONS = (4, 13, 24, 38), 12  # where a label may stand around its marker
@@ -96,7 +90,7 @@ def plot_ranking(estimates: Mapping[str, Estimate], styles: Mapping[str, Style],
     axes.set_xlim(*_limits(list(estimates.values())))
     axes.grid(axis="x", color=LINE, linewidth=0.8)
     said = ", ".join(f"{name} {numbers[name]}" for name in estimates)
-    return _svg(figure, "ranking", f"Systems from best to worst, with 95 % intervals: {said}")
+    return as_svg(figure, "ranking", f"Systems from best to worst, with 95 % intervals: {said}")
 
 
 def plot_strata(
@@ -134,7 +128,7 @@ def _panel(
     axes.set_ylim(*limits)
     axes.grid(axis="y", color=LINE, linewidth=0.8)
     said = [[stratum, *(f"{one} {systems[one].mean:.3g}" for one in systems)] for stratum, systems in strata.items()]
-    return _svg(figure, f"panel-{group}", f"By {group}. {'; '.join(', '.join(part) for part in said)}")
+    return as_svg(figure, f"panel-{group}", f"By {group}. {'; '.join(', '.join(part) for part in said)}")
 
 
 def plot_tradeoff(
@@ -169,7 +163,7 @@ def plot_tradeoff(
     figure.draw_without_rendering()  # settles where the axes are
     _name_points(axes, points)
     said = ", ".join(f"{point.system} ({point.x.mean:.3g}, {point.y.mean:.3g})" for point in points)
-    return _svg(figure, name, f"{labels[1]} against {labels[0]}: {said}")
+    return as_svg(figure, name, f"{labels[1]} against {labels[0]}: {said}")
 
 
 def _canvas(height: int) -> tuple[Figure, Axes]:
@@ -279,30 +273,3 @@ def _overlaps(options: Boxes, others: Boxes) -> Boxes:
     """(p,) the area in square pixels that each option shares with all the others."""
     low, high = np.maximum(options[:, None, :2], others[:, :2]), np.minimum(options[:, None, 2:], others[:, 2:])
     return np.asarray((high - low).clip(min=0).prod(axis=2).sum(axis=1))
-
-
-def _svg(figure: Figure, name: str, alternative: str) -> str:
-    """The figure as an element to stand in HTML; ids start with ``name``, so that they differ between plots."""
-    buffer = io.StringIO()
-    with warnings.catch_warnings(), mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
-        warnings.filterwarnings("ignore", message="Glyph")  # the reader's fonts draw it
-        figure.savefig(buffer, format="svg", metadata={"Date": None})
-    drawn = buffer.getvalue()
-    body = re.sub(r"<!--.*?-->|<metadata>.*?</metadata>|<style.*?</style>", "", drawn, flags=re.DOTALL)
-    body = body[body.index("<g ") :]
-    referred = set(re.findall(r"(?:url\(|xlink:href=\")#([\w.-]+)", body))
-    prefix = re.sub(r"\W+", "-", name)
-    body = re.sub(r"<[^>]*>", lambda tag: _adapted(tag[0], prefix, referred), body)
-    body = re.sub(r"<g/>|\n(?=\s*<)|(?<=>)\n", "", body)
-    width, height = figure.get_size_inches() * DOTS
-    return f'<svg viewBox="0 0 {width:.0f} {height:.0f}" role="img" aria-label="{escape(alternative)}">{body}'
-
-
-def _adapted(tag: str, prefix: str, referred: set[str]) -> str:
-    """A tag of matplotlib's with the page's font and colours, and only the ids that something refers to."""
-    tag = re.sub(r' id="([^"]*)"', lambda name: f' id="{prefix}-{name[1]}"' if name[1] in referred else "", tag)
-    tag = tag.replace("url(#", f"url(#{prefix}-").replace('xlink:href="#', f'href="#{prefix}-')
-    tag = re.sub(r" font-family: [^;]*;|", "", tag)
-    for colour, variable in VARIABLES.items():
-        tag = tag.replace(colour, variable)
-    return tag
