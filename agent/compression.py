@@ -14,7 +14,7 @@ from agent.models import Models
 from agent.ranker_tuning import WEIGHT
 from agent.ranking_lists import Asked, RankingLists
 from agent.settings import Settings
-from retrieval.errors import InputError
+from retrieval.errors import InputError, SplitError
 from retrieval.metrics import Figures
 from retrieval.precision import computes_bfloat16
 from retrieval.significance import compare
@@ -122,11 +122,13 @@ def load(way: Way, settings: Settings, say: Callable[[str], None]) -> Loaded:
     from finetune.int8 import weight_bytes
     from finetune.ranker import RANK, LMRanker
 
-    tuned = Models(settings, say).tuned_ranker
+    tuned = Models(settings, say).local.tuned_ranker
     if tuned is None:
         raise InputError("there is no tuned ranker here, so no order to compare; make one: whyrec finetune ranker")
-    chosen = settings.language_model.model_copy(update={"precision": way.precision, "layers": way.layers})
-    models = Models(settings.model_copy(update={"language_model": chosen}), say)
+    chosen = settings.language_model.model_copy(
+        update={"precision": way.precision, "layers": way.layers or settings.language_model.layers}
+    )
+    models = Models(settings.model_copy(update={"language_model": chosen}), say).local
     language_model = models.language_model
     weights = weight_bytes(language_model.model)
     if way.layers is not None and not reaches(tuned.folder, way.layers):
@@ -161,7 +163,15 @@ class Scored:
 def language_model_points(
     source: RankingLists, asked: Asked, wanted: Sequence[Way], settings: Settings, watch: Watch
 ) -> list[Point]:
-    """Let every way order every list; the first one is the default."""
+    """Let every way order every list; the first one is the default.
+
+    Raises:
+        SplitError: there is no list.
+        ModelError: one cannot be loaded.
+        InputError: there is no tuned ranker.
+    """
+    if not asked.rows:
+        raise SplitError("nobody is left to measure on: no validation user has something to be found")
     loaded = {way: load(way, settings, watch.note) for way in wanted}
     names = {way.name: one for way, one in loaded.items()}
     found = {name: Scored() for name in names}

@@ -75,6 +75,7 @@ class FastRecommender:
             notes.append("the untaught twin of the student serves: validation did not prove that teaching helps")
         if made["events"] != self._workspace.events_fingerprint:
             again = f"{command('label', root)} && {command('distill', root)}"
+            again = made["command"] if "transferred" in made else again
             notes.append(f"the student was taught on other events than there are now; renew it: {again}")
         return notes
 

@@ -86,12 +86,12 @@ class Answer:
 
     @contextmanager
     def timed(self, stage: Stage) -> Iterator[None]:
-        """Keep how long the block takes."""
+        """Add how long the block takes to what the stage has taken."""
         start = time.perf_counter()
         try:
             yield
         finally:
-            self.seconds[stage] = time.perf_counter() - start
+            self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - start
 
 
 def as_row(row: Recommended) -> dict[str, Any]:

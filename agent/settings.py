@@ -281,9 +281,9 @@ def _small(settings: Settings, root: Path) -> Settings:
     found = current_profile(root / PROFILE)
     if found is None:
         raise WorkspaceError(f"there is no small profile; make it with: {command('compress', root)}")
-    lm = settings.language_model.model_copy(update={"precision": found.language_model})
-    student = settings.student.model_copy(update={"precision": found.student})
-    return settings.model_copy(update={"language_model": lm, "student": student})
+    lm, smaller = settings.language_model, found.language_model
+    lm = lm if smaller == "auto" else lm.model_copy(update={"precision": smaller})
+    return settings.model_copy(update={"language_model": lm, "student": StudentSettings(precision=found.student)})
 
 
 def _own_or(own: Path, packaged: Path) -> str:

@@ -7,8 +7,9 @@ own). No language model: the teacher is a fusion of scorers with their default c
 `whyrec distill` teaches it, but for 30 epochs in place of 100; all others differ from it in one thing. By time, all
 that is ranked has had thirty events or more in training. Both for want of processor time: a student learns from nine
 thousand items twelve times as long as from seven hundred. Constants, the teacher's weights on cold items included, are
-the best ones on validation of cold items (first seed, first draw of items), for both splits. Whatever they are, what
-does not help in the test is off by default.
+the best ones on validation of cold items (first seed, first draw of items), for both splits. Events of the other tests
+are partly among those, which can only favour what is tuned, and none of that is proven to help; it is off by default.
+Teaching itself is on, as `whyrec distill` proves it by itself.
 
 without-teacher: the twin, nothing distilled. Augmentation at each sight: forgetting (each item left out by chance),
 cropping (a piece of the history), substituting (items that say the same of people). A student sums up what a history

@@ -13,7 +13,7 @@ the first 80 % by time, asked about others of the last 10 %; a like is said from
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -146,7 +146,7 @@ def main() -> None:
     with Steps() as watch:
         there = carried(untaught_config(source.study(0), watch), study, Size(0, 0))
     data = study.training_data("test")
-    nobody = type(data)(data.histories.take(np.zeros(0, dtype=np.int64)), data.vectors, 0, data.facts)
+    nobody = replace(data, histories=data.histories.take(np.zeros(0, dtype=np.int64)))
     student, catalog = Student.fit(nobody, there), study.workspace.catalog
     items = {item: column for column, item in enumerate(data.histories.items)}
     base = float(np.mean([liked for one in parts["learnt"] for liked in one.liked]))

@@ -36,6 +36,7 @@ class Planted:
     fitting: bool = True
     kind: str = "planted"
     again: tuple[str, ...] = ("plant", "water")
+    rests_on: tuple[str, ...] = ()
     keeps_all: bool = False
 
     def fits(self, _made, study):
@@ -126,6 +127,26 @@ def test_without_drift_nothing_is_trained_and_the_events_are_kept(root):
     assert (row.events, row.new) == (before, len(steady_events()))
     assert (live(root), version_names(root / FOLDER)) == (version, [version])
     assert len(Workspace(root).events().collect()) == before + len(steady_events())
+
+
+class Base(Planted):
+    """What the planted artefact may rest on."""
+
+    def _do(self, _place, workspace):
+        made = {"seen": Seen.of(workspace).to_json()}
+        save_version(workspace.root / "models" / self.kind, lambda _: None, made, "base")
+
+
+def test_what_has_seen_everything_is_made_without_the_newest_for_what_rests_on_it(root):
+    row, _ = refresh(root, drifted_events(), psi=100, fall=1)  # the events are kept, nothing is trained
+    base, workspace, notes = Base(kind="base"), Workspace(root), Notebook()
+    base.complete(None, workspace, workspace, notes)
+    with workspace.writing(), trials(workspace) as folder:
+        refresher = Refresher(workspace, WordModels(SETTINGS), RefreshSettings(), folder, notes)
+        decided = refresher.run([base, Planted(rests_on=("base",))])
+    assert [one.decision for one in decided] == ["up to date", "promoted"]
+    half = row.events + len(drifted_events()) // 2
+    assert notes.notes[:2] == [f"completes with {row.events + row.new}", f"completes with {half}"]
 
 
 def test_after_a_drift_what_was_trained_again_is_promoted_and_then_up_to_date(root):

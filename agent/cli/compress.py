@@ -57,10 +57,11 @@ def compress(
     with opened.workspace.writing(), Steps() as watch:
         study = open_study(opened.workspace, settings, Models(settings, say), Question(), seed)
         source = RankingLists(study, find_retrieval(study, 1, watch))
+        by_encoder = encoder_points(study, settings, say, lists) if encoder else []  # first, as it may not be installed
         points = language_model_points(source, source.asked(0, lists), ways(layers), settings, watch)
         stored = fitting_student(opened.workspace)
         points += student_points(study, stored.student.config) if stored else []
-        points += encoder_points(study, settings, say, lists) if encoder else []
+        points += by_encoder
         chosen = {part: smallest(points, part) for part in (LANGUAGE_MODEL, STUDENT)}
         profile = Profile.of({part: point.name for part, point in chosen.items() if point})
         if stored and profile.student != "float32":

@@ -96,6 +96,8 @@ def refresh(
     table, part = (scan_table(events) if events else None), None
     if table is None and (column_map or skip_invalid):
         raise typer.BadParameter("--map and --skip-invalid are for a file of events, and none is given")
+    if ranker and opened.settings.remote.ranker:
+        raise typer.BadParameter("a remote ranker is not tuned; prove it again: whyrec finetune ranker --lists 0")
     models, command_line = Models(opened.settings, say), shlex.join(["whyrec", *sys.argv[1:]])
     with opened.workspace.writing(), trials_in(opened.workspace) as folder, Steps() as watch:
         if table is not None:

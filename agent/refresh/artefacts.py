@@ -66,11 +66,13 @@ class Watched:
 class Artefact(Protocol):
     """A kind that a refresh trains. kind: its folder in models/. again: the commands that make it by hand.
 
+    rests_on: kinds that it is taught or served by, which must not have seen what it is measured on.
     keeps_all: whether all versions are kept, or those that serve now and served before alone.
     """
 
     kind: str
     again: tuple[str, ...]
+    rests_on: tuple[str, ...]
     keeps_all: bool
 
     def fits(self, made: Made, study: Study) -> bool:
@@ -99,6 +101,7 @@ class FusionArtefact:
 
     kind = "fusion"
     again: tuple[str, ...] = ("tune",)
+    rests_on: tuple[str, ...] = ()
     keeps_all = False
 
     def __init__(self, models: Models, trials: int, command: str):
@@ -145,6 +148,7 @@ class StudentArtefact:
 
     kind = "student"
     again: tuple[str, ...] = ("label", "distill")
+    rests_on: tuple[str, ...] = ("fusion",)
     keeps_all = True
 
     def __init__(self, models: Models, trials: int, command: str):

@@ -9,7 +9,7 @@ from agent.refresh.ranker import RankerArtefact
 from agent.settings import Settings
 
 ENCODER = Watched("encoder", ("finetune encoder", "index --rebuild", "tune"))
-RANKER = Watched("ranker", ("refresh --ranker",))
+RANKER = Watched("ranker", ("finetune ranker",))
 
 
 def artefacts_of(
@@ -19,7 +19,8 @@ def artefacts_of(
 
     The encoder is watched: with another one, index, scorers and student would have to be made anew.
     """
-    fuses, ranks = settings.ranking.fusion != OFF, settings.ranking.ranker != OFF
+    fuses = settings.ranking.fusion != OFF
+    ranks = settings.ranking.ranker != OFF and not settings.remote.ranker
     artefacts: list[Artefact] = [FusionArtefact(models, trials, command)] if fuses else []
     if ranker and ranks:
         artefacts.append(RankerArtefact(models, trials, command))

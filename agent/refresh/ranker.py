@@ -24,6 +24,7 @@ class RankerArtefact:
 
     kind = "ranker"
     again: tuple[str, ...] = ("finetune ranker",)
+    rests_on: tuple[str, ...] = ("fusion",)
     keeps_all = True
 
     def __init__(self, models: Models, trials: int, command: str):
@@ -37,8 +38,9 @@ class RankerArtefact:
         return bool(made.config["base_fingerprint"] == self._models.language_model_fingerprint)
 
     def reached(self, made: Made) -> float | None:
-        """What everybody's lists reached."""
-        return float(made.config["gate"]["everybody"]["after"])
+        """What everybody's lists reached; among cold items alone it says nothing of all."""
+        cold = made.config["learnt_from"][0]["split"] == "cold-items"
+        return None if cold else float(made.config["gate"]["everybody"]["after"])
 
     def system(self, workspace: Workspace, study: Study) -> System:
         """The pipeline that serves, with the ranker of the workspace and the scorers of the study's, if it has any."""
@@ -46,7 +48,8 @@ class RankerArtefact:
         return Served(self.kind, study, live, ranker=str(workspace.root / RANKER))
 
     def train(self, made: Made, trial: Workspace, watch: Watch) -> None:
-        """As it was tuned, on what the scorers of the trial find."""
+        """With its plan and rates, on what the scorers of the trial find."""
+        watch.note("the ranker is tuned on the default split, and begins with the packaged one where that fits")
         from finetune.lora import LoraTuning
 
         models = Models(self._models.settings, self._models.say)  # the adapter of another one is in use there

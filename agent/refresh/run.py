@@ -82,7 +82,7 @@ class Refresher:
         decided = []
         for (one, made), row in zip(found, rows, strict=True):
             decided.append(self._decided(one, made, row, dry=dry))
-            self._settle(one, decided[-1])
+            self._settle(one, made, decided[-1])
         return decided
 
     def commit(self) -> None:
@@ -157,11 +157,19 @@ class Refresher:
             return replace(row, decision="kept", why=f"{refused}, of these events, was refused")
         return self._measured(one, made, row, drifted, dry=dry)
 
-    def _settle(self, one: Artefact | Watched, row: Refreshed) -> None:
-        """Let the trials of what comes later read what serves from now on."""
-        if row.decision != "promoted" and self._outdated:
-            for trial in (self._whole, self._trial):
-                lend(self._workspace, trial, MODELS / one.kind)
+    def _settle(self, one: Artefact | Watched, made: Made, row: Refreshed) -> None:
+        """Let the trials of what comes later read what serves from now on.
+
+        What has seen all events is made again as it is without those that are to be predicted, if anything rests on it.
+        """
+        if row.decision == "promoted" or not self._outdated:
+            return
+        lend(self._workspace, self._whole, MODELS / one.kind)
+        needed = any(one.kind in later.artefact.rests_on for later in self._outdated)
+        if needed and row.new == 0 and not isinstance(one, Watched) and one.fits(made, self._study):
+            one.complete(made, self._workspace, self._trial, self._watch)
+        else:
+            lend(self._workspace, self._trial, MODELS / one.kind)
 
     def _measured(self, one: Artefact, made: Made, row: Refreshed, why: list[str], *, dry: bool) -> Refreshed:
         try:

@@ -41,7 +41,7 @@ def prove(
 ) -> tuple[Gate, str]:
     """Judge the remote model on at most ``most`` validation lists, and keep the gate, open or not; and its version.
 
-    What was answered is kept until then, so that nothing is paid twice after an interruption or a failure.
+    What was answered is kept until then, so that no list is paid twice after an interruption or a failure.
 
     Raises:
         SplitError: nobody is left to validate on.

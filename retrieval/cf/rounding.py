@@ -29,7 +29,7 @@ def rounded(arrays: Arrays, precision: TablePrecision) -> dict[str, NDArray[Any]
         else:
             scale = np.maximum(np.abs(values).max(axis=1), np.finfo(np.float32).tiny) / LARGEST
             found[name] = np.rint(values / scale[:, None]).astype(np.int8)
-            found[name + SCALE] = scale.astype(np.float32)
+            found[name + SCALE] = scale.astype(np.float32, copy=False)
     return found
 
 
@@ -46,5 +46,5 @@ def restored(arrays: Arrays) -> dict[str, NDArray[Any]]:
         if name.endswith(SCALE):
             continue
         scale = arrays.get(name + SCALE)
-        found[name] = values.astype(np.float32) if scale is None else values * scale[:, None]
+        found[name] = values.astype(np.float32, copy=False) if scale is None else values * scale[:, None]
     return found
