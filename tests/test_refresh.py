@@ -129,6 +129,13 @@ def test_without_drift_nothing_is_trained_and_the_events_are_kept(root):
     assert len(Workspace(root).events().collect()) == before + len(steady_events())
 
 
+def test_what_was_carried_over_is_not_measured_and_is_made_anew_as_it_was(root):
+    make(Workspace(root), transferred={"from": "there"}, command="whyrec transfer --from there --to here")
+    row, _ = refresh(root, drifted_events())
+    assert row.decision == "not measured"
+    assert row.why.endswith("come from another workspace; make it anew: whyrec transfer --from there --to here")
+
+
 class Base(Planted):
     """What the planted artefact may rest on."""
 

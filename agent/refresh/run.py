@@ -124,6 +124,8 @@ class Refresher:
     def _drifted(self, kind: str, made: Made) -> Refreshed:
         """What is known of an artefact without measuring its quality."""
         row = Refreshed(kind, made.version)
+        if "transferred" in made.config:
+            return replace(row, decision="not measured", why="its constants come from another workspace")
         if "seen" not in made.config:
             return replace(row, decision="not measured", why="it does not say what events it was made of")
         seen = Seen.from_json(made.config["seen"])
@@ -139,7 +141,8 @@ class Refresher:
 
     def _decided(self, one: Artefact | Watched, made: Made, row: Refreshed, *, dry: bool) -> Refreshed:
         if row.decision == "not measured":
-            return replace(row, why=f"{row.why}; make it anew: {self._again(one)}")
+            again = made.config["command"] if "transferred" in made.config else self._again(one)
+            return replace(row, why=f"{row.why}; make it anew: {again}")
         if row.new == 0:
             return replace(row, decision="up to date")
         drifted = [
