@@ -53,10 +53,15 @@ class RankerTrainer(AdapterTrainer[TrainingList]):
 
     def _loss(self, states: torch.Tensor, packed: Packed, example: TrainingList) -> torch.Tensor:
         scores = states[[path[-1] for path in packed.paths]] @ self._direction
-        both = scores + torch.tensor(example.prior, device=scores.device)
-        labels = torch.zeros_like(both)
-        labels[: example.positives] = 1
-        balance = functional.binary_cross_entropy_with_logits(both, labels)
-        liked, others = both[: example.positives], both[example.positives :]
-        order = (torch.logaddexp(liked, others.logsumexp(0)) - liked).mean() if len(liked) else both.new_zeros(())
-        return order + self._tuning.calibration * balance
+        return ranking_loss(scores, example, self._tuning.calibration)
+
+
+def ranking_loss(scores: torch.Tensor, example: TrainingList, calibration: float) -> torch.Tensor:
+    """``L`` of `RankerTrainer` from (N,) the scores of a list's candidates; ``calibration`` is its λ."""
+    both = scores + torch.tensor(example.prior, device=scores.device)
+    labels = torch.zeros_like(both)
+    labels[: example.positives] = 1
+    balance = functional.binary_cross_entropy_with_logits(both, labels)
+    liked, others = both[: example.positives], both[example.positives :]
+    order = (torch.logaddexp(liked, others.logsumexp(0)) - liked).mean() if len(liked) else both.new_zeros(())
+    return order + calibration * balance

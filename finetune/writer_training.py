@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import torch
@@ -34,16 +35,31 @@ class WriterTrainer(AdapterTrainer[Sentences]):
         self._head: torch.Tensor = language_model.model.get_output_embeddings().weight.detach()
 
     def _packed(self, example: Sentences) -> Packed:
-        return pack(self._writer.prefix(example.shape), [self._writer.tokens(text) for text in example.texts])
+        return pack_sentences(self._writer, example)
 
     def _loss(self, states: torch.Tensor, packed: Packed, example: Sentences) -> torch.Tensor:  # noqa: ARG002
-        times = Counter(place for path in packed.paths for place in path)
-        parents = [packed.parents[place] for place in times]
-        with self._precision:
-            logits = states[parents] @ self._head.T.to(states.dtype)
-        tokens = torch.tensor([packed.ids[place] for place in times], device=states.device)
-        weights = torch.tensor(list(times.values()), device=states.device, dtype=torch.float32)
-        return functional.cross_entropy(logits.float(), tokens, reduction="none") @ (weights / weights.sum())
+        return writing_loss(states, packed, self._head, self._precision)
+
+
+def pack_sentences(writer: LMWriter, example: Sentences) -> Packed:
+    """The sentences behind the prefix of their shape."""
+    return pack(writer.prefix(example.shape), [writer.tokens(text) for text in example.texts])
+
+
+def writing_loss(
+    states: torch.Tensor, packed: Packed, head: torch.Tensor, precision: AbstractContextManager[object]
+) -> torch.Tensor:
+    """``L`` of `WriterTrainer` from (T, d) the states of packed sentences.
+
+    head: (V, d), the model's output embeddings. precision: of the product with it.
+    """
+    times = Counter(place for path in packed.paths for place in path)
+    parents = [packed.parents[place] for place in times]
+    with precision:
+        logits = states[parents] @ head.T.to(states.dtype)
+    tokens = torch.tensor([packed.ids[place] for place in times], device=states.device)
+    weights = torch.tensor(list(times.values()), device=states.device, dtype=torch.float32)
+    return functional.cross_entropy(logits.float(), tokens, reduction="none") @ (weights / weights.sum())
 
 
 def fluency(language_model: LanguageModel, texts: Sequence[str]) -> list[float]:
