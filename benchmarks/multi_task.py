@@ -3,9 +3,10 @@
     python -m benchmarks.multi_task
     python -m benchmarks.multi_task --only ranker --only "both 0.3"
 
-MovieLens-small, cold items, seed 0, 20 candidates of the text alone; the test part is not touched. `ranker` and `writer` learn one task each, as they
-are tuned by default; `both λ` learns the two from one adapter of the ranker's size, ``L = L_rank + λ L_write``. All see
-the same lists and the same sentences, in as many steps. A fifth of the sentences of each shape are held out.
+MovieLens-small, cold items, seed 0, 20 candidates of the text alone; the test part is not touched. `ranker` and
+`writer` learn one task each, tuned as they are by default; `both λ` learns the two from one adapter of the ranker's
+size, ``L = L_rank + λ L_write``. All see the same lists and the same sentences, in as many steps. A fifth of the
+sentences of each shape are held out.
 
 Ranking: NDCG@10 on validation lists as retrieved, mixed (the language model's weight is 0.4) and by the language model
 alone. Writing: the loss per token of held-out sentences, and what becomes of sentences that are written, as
