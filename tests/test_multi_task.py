@@ -1,5 +1,6 @@
 """One adapter for ranking and writing: the loss is the weighted sum, and the benchmark holds out what it says."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -22,6 +23,7 @@ from benchmarks.multi_task import (
     halves,
     held_out,
     joined,
+    kept,
     learnable,
     shortfall,
 )
@@ -166,6 +168,14 @@ def test_what_was_measured_before_stays():
     before = {"table": {"ranker": 1, "writer": 2}, "chosen": "both 1"}
     now = {"table": {"ranker": 3, "both 1": 4}}
     assert joined(before, now) == {"table": {"ranker": 3, "writer": 2, "both 1": 4}, "chosen": "both 1"}
+
+
+def test_a_report_of_other_settings_is_not_kept(tmp_path):
+    path = tmp_path / "report.json"
+    assert kept(path, {"lists": 8}) == {}
+    path.write_text(json.dumps({"meta": {"settings": {"lists": 8}}, "figures": {"table": {"ranker": 1}}}))
+    assert kept(path, {"lists": 8}) == {"table": {"ranker": 1}}
+    assert kept(path, {"lists": 9}) == {}
 
 
 def test_the_halves_share_nothing():
