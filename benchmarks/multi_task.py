@@ -285,9 +285,9 @@ def main() -> None:
     """Train and measure each, and write the report after each."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", action="append", choices=list(SYSTEMS), help="one of them; may be given again")
-    parser.add_argument("--lists", type=int, default=300, help="learnt from, and as many groups of sentences")
-    parser.add_argument("--watched", type=int, default=240, help="validation lists")
-    parser.add_argument("--written", type=int, default=20, help="sentences of each shape")
+    parser.add_argument("--lists", type=int, default=160, help="learnt from, and as many groups of sentences")
+    parser.add_argument("--watched", type=int, default=160, help="validation lists")
+    parser.add_argument("--written", type=int, default=10, help="sentences of each shape")
     parser.add_argument("--work", type=Path, default=Path(".bench"), help="where the workspace and adapters are kept")
     asked = parser.parse_args()
     opened = open_workspace(workspace("movielens-small", asked.work, None, {}))
