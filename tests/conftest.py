@@ -8,7 +8,10 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from scripted_endpoint import KEY, MODEL, ScriptedEndpoint, says
 
+from agent.remote.endpoint import Endpoint
+from agent.remote.options import RemoteSettings
 from retrieval.data.readers import Table
 from retrieval.data.workspace import Workspace, create_workspace
 from retrieval.ranking import Floats
@@ -110,3 +113,24 @@ def exactly():
     with pytest.MonkeyPatch.context() as patch, quickly():
         patch.setattr(encoder, "computes_bfloat16", lambda: False)
         yield
+
+
+@pytest.fixture
+def scripted(monkeypatch):
+    """A remote language model that says what a test writes, and its key in the environment."""
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    with ScriptedEndpoint(says("hi")).running() as running:
+        yield running
+
+
+@pytest.fixture
+def made_endpoint(scripted, tmp_path, request):
+    """Makes an `Endpoint` that asks ``scripted``, by further settings, and closes it."""
+
+    def make(**changes) -> Endpoint:
+        given = {"base_url": scripted.url, "model": MODEL, "writer": True, "spending": str(tmp_path / "spent.sqlite")}
+        one = Endpoint(RemoteSettings(**given | {"timeout": 5.0, "retries": 0} | changes))
+        request.addfinalizer(one.close)
+        return one
+
+    return make
