@@ -100,6 +100,18 @@ def test_what_is_disliked_or_hidden_never_returns_until_it_is_liked(say, listed,
     assert not Workspace(root).history("user-0").never
 
 
+@pytest.mark.parametrize("mode", ["retrieval", "auto"])
+@pytest.mark.parametrize("reaction", ["dislike", "hide"])
+def test_what_is_disliked_or_hidden_cannot_be_pinned_until_it_is_liked(say, listed, reaction, mode):
+    say("user-0", "Orbit of Fire", reaction)
+    said = r"this user disliked or hid Orbit of Fire.*leave --pin out.*whyrec feedback add USER id:space-4 like"
+    with pytest.raises(InputError, match=said):
+        listed("user-0", mode=mode, pin=("Orbit of Fire",))
+    assert listed("user-3", mode=mode, pin=("Orbit of Fire",))[0] == "space-4"
+    say("user-0", "Orbit of Fire", "like")
+    assert listed("user-0", mode=mode, pin=("Orbit of Fire",))[0] == "space-4"
+
+
 def test_what_was_seen_is_had_and_says_nothing_of_taste(say, listed, root):
     before = Workspace(root).history("user-0")
     say("user-0", "Bread Days", "seen")  # rated 1 before, which stays
