@@ -1,6 +1,8 @@
 """Fixtures: one seed for everything, and a planted world whose right answers are known."""
 
+import gc
 import random
+import shutil
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -86,6 +88,12 @@ def planted_root(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
+def unindexed_root(planted_root, tmp_path) -> Path:
+    """A workspace of the planted world without an index, to be changed."""
+    return shutil.copytree(planted_root, tmp_path / "workspace", ignore=shutil.ignore_patterns("index"))
+
+
+@pytest.fixture
 def planted(planted_root) -> Workspace:
     return Workspace(planted_root)
 
@@ -93,6 +101,37 @@ def planted(planted_root) -> Workspace:
 @pytest.fixture
 def planted_index(planted) -> ItemIndex:
     return ItemIndex(planted.index_path, WordEncoder.fingerprint)
+
+
+@pytest.fixture(scope="session")
+def planted_histories(planted_root):
+    import fusion_world  # most tests need no scorers
+
+    return fusion_world.planted_histories(planted_root)
+
+
+@pytest.fixture(scope="session")
+def planted_scorers(planted_root, planted_histories):
+    import fusion_world
+
+    return fusion_world.planted_scorers(planted_root, planted_histories)
+
+
+@pytest.fixture(scope="session")
+def planted_fusions():
+    import fusion_world
+
+    return fusion_world.planted_fusions()
+
+
+@pytest.fixture(scope="session")
+def fused_root(planted_root, planted_fusions, planted_scorers, tmp_path_factory) -> Path:
+    """A workspace of the planted world with a fusion. Read only: copy it before changing it."""
+    from fusion_world import save
+
+    root = shutil.copytree(planted_root, tmp_path_factory.mktemp("fused") / "workspace")
+    save(root, planted_fusions, planted_scorers)
+    return root
 
 
 @pytest.fixture(scope="session")
@@ -113,6 +152,16 @@ def exactly():
     with pytest.MonkeyPatch.context() as patch, quickly():
         patch.setattr(encoder, "computes_bfloat16", lambda: False)
         yield
+
+
+@pytest.fixture
+def no_sockets_left():
+    """Chroma's clients go while their sockets may still be left open, not in somebody else's test."""
+    from chromadb.api.shared_system_client import SharedSystemClient
+
+    yield
+    SharedSystemClient.clear_system_cache()
+    gc.collect()
 
 
 @pytest.fixture
