@@ -21,19 +21,21 @@ Other faults:
 - ``titles``: each character of each title is changed with this probability (10 to 30 %), left out or replaced by a
   small letter, either as likely; years and genres stay. The texts are encoded and whitened anew. Scorers that read
   texts alone, also where text decides, on cold items. EASE and iALS read none.
-- ``shift``: popularity has shifted. Of the events that are learnt from so many are gone, drawn one after the other with
-  weights proportional to the number of events of their items, so popular items lose most. ``thinned``: so many are
-  gone, each as likely, which is what having less costs. Histories that are scored are whole in both. Rows of the system
-  ``events`` say which share of the events is of the hundred items that are the most popular where none is gone.
+- ``shift``: popularity has shifted. Of the events that are learnt from so many are gone (10 and 30 %), drawn one after
+  the other with weights proportional to the number of events of their items, so popular items lose most.
+  ``thinned``: so many are gone, each as likely, which is what having less costs. Histories that are scored are whole in
+  both. Rows of the system ``events`` say which share of the events is of the hundred items that are the most popular
+  where none is gone.
 
 By time where nothing else is said. Parameters are those that validation chose without noise. The student is what it
 begins with, before any teacher (`Student.fit`). Figures are means over three draws of the noise, where any is drawn.
 """
 
 import argparse
+import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -55,14 +57,15 @@ from benchmarks.reporting import RESULTS, write_rows
 from finetune.pretraining import Pretraining, pretrain
 from retrieval.cf.scorer import Scorer
 from retrieval.cf.scorers import SCORERS
-from retrieval.cf.student import Student
+from retrieval.cf.student import Student, StudentConfig
 from retrieval.metrics import Figures
 from retrieval.significance import bootstrap_means, interval
 from retrieval.text.index import ItemIndex
+from retrieval.text.text_ease import RANK, TextEase
 
 DATA, SEED, SEEDS, TRIALS = "movielens-small", 0, 3, 8
 TEMPORAL, COLD = "temporal", "cold-items"
-LEVELS, POPULAR, ROUNDING = (0.05, 0.1, 0.2, 0.3), 100, 1e-6
+LEVELS, SHARES, POPULAR, ROUNDING = (0.05, 0.1, 0.2, 0.3), (0.1, 0.3), 100, 1e-6
 STUDENT, PRETRAINED, EPOCHS = "student", "pretrained", 3
 OTHERS = {TEMPORAL: ("ease", "ials", "text-ease"), COLD: ("text-ease", "soft-knn", "cosine")}
 BY_TIME = {TEMPORAL: (STUDENT, *OTHERS[TEMPORAL])}
@@ -135,51 +138,67 @@ KINDS = {
     "unlike": Kind(false_likes(unlike), seeds=1),
     "shuffled time": Kind(shuffled, (1.0,), {TEMPORAL: (*BY_TIME[TEMPORAL], PRETRAINED)}),
     "titles": Kind(mistyped, (0.1, 0.2, 0.3), TEXTS),
-    "shift": Kind(thinned(popular=True), whole=True),
-    "thinned": Kind(thinned(popular=False), whole=True),
+    "shift": Kind(thinned(popular=True), SHARES, whole=True),
+    "thinned": Kind(thinned(popular=False), SHARES, whole=True),
     "random": Kind(false_likes(lambda study: makers.by_chance(study.split, popular=False))),
     "popular": Kind(false_likes(lambda study: makers.by_chance(study.split, popular=True))),
 }
 
 
 class Bench:
-    """A split without noise, with the parameters that validation chose on it."""
+    """A split without noise, with the parameters that validation chose on it.
 
-    def __init__(self, clean: Study):
+    What is measured is kept in ``folder``, so an interrupted run goes on where it was.
+    """
+
+    def __init__(self, clean: Study, folder: Path):
         self.clean = clean
-        self._before: dict[str, pl.DataFrame] = {}
+        self._folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
         with Steps() as watch:
-            self._twin = student_config(clean, TRIALS, watch)
+            twin = folder / f"student-{clean.fingerprint}.json"
+            if not twin.is_file():
+                twin.write_text(json.dumps(asdict(student_config(clean, TRIALS, watch))))
+            self._twin = StudentConfig(**json.loads(twin.read_text()))
             watch.start("Tuning the others", len(OTHERS[clean.name]) * TRIALS)
             chosen = {name: tuned(clean, name, TRIALS, watch.advance).parameters for name in OTHERS[clean.name]}
         self._configs = {name: SCORERS[name].config_type.from_json(one) for name, one in chosen.items()}
 
     def measured(self, of: Study, names: Sequence[str], seed: int, *, whole: bool) -> pl.DataFrame:
         """NDCG@10 of each user, a column for each system; ``whole``: asked of histories without noise."""
-        data = of.training_data("test")
-        systems: dict[str, Scorer] = {
-            name: SCORERS[name].fit(data, self._configs[name]) for name in names if name in SCORERS
-        }
-        if STUDENT in names or PRETRAINED in names:
-            systems[STUDENT] = student = Student.fit(data, self._twin)
-            if PRETRAINED in names:
-                learning = Pretraining(epochs=EPOCHS, seed=seed)
-                systems[PRETRAINED] = pretrain(student, of.sequences("test"), learning)
-        return ndcg_of_draw(of, (self.clean if whole else of).task("test"), systems)
+        texts = hashlib.sha256(of.vectors.tobytes()).hexdigest()
+        made_of = (of.split.fingerprint, texts, self._twin, self._configs, names, whole)
+        made = (*made_of, seed, EPOCHS) if PRETRAINED in names else made_of
+        path = self._folder / f"{hashlib.sha256(repr(made).encode()).hexdigest()[:16]}.parquet"
+        if not path.is_file():
+            task = (self.clean if whole else of).task("test")
+            ndcg_of_draw(of, task, self._fitted(of, names, seed)).write_parquet(path)
+        return pl.read_parquet(path)
 
-    def before(self, names: Sequence[str]) -> pl.DataFrame:
-        """The same without noise; what draws nothing is measured once."""
+    def _fitted(self, of: Study, names: Sequence[str], seed: int) -> dict[str, Scorer]:
+        data = of.training_data("test")
+        student = Student.fit(data, self._twin)
+        systems: dict[str, Scorer] = {STUDENT: student}
         for name in names:
-            if name not in self._before:
-                seeds = range(SEEDS if name == PRETRAINED else 1)
-                found = [self.measured(self.clean, (name,), seed, whole=True) for seed in seeds]
-                self._before[name] = over_draws(found).select("user", name).sort("user")
-        return pl.concat([self._before[name] for name in names], how="align")
+            if name == PRETRAINED:
+                systems[name] = pretrain(student, of.sequences("test"), Pretraining(epochs=EPOCHS, seed=seed))
+            elif name == TextEase.name:  # the student's first dimensions (`learnt_tables`): fitting it again is slow
+                first = {"parts": student.parts[:, :RANK], "vectors": student.vectors[:, :RANK]}
+                systems[name] = TextEase.from_arrays(self._configs[name], student.items, first)
+            elif name != STUDENT:
+                systems[name] = SCORERS[name].fit(data, self._configs[name])
+        return systems
+
+    def before(self, kind: Kind) -> pl.DataFrame:
+        """The same without noise; only what is pre-trained draws anything, and is measured once for each seed."""
+        names = kind.systems[self.clean.name]
+        seeds = range(kind.seeds if PRETRAINED in names else 1)
+        return over_draws([self.measured(self.clean, names, seed, whole=True) for seed in seeds]).sort("user")
 
     def rows(self, name: str, kind: Kind) -> list[Row]:
         """Of each system without it, and at each level what is reached and what is lost."""
         names = kind.systems[self.clean.name]
-        before = self.before(names)
+        before = self.before(kind)
         place = partial(row_of, self.clean.name)
         rows = [place(system, "clean", before[system].to_numpy()) for system in names]
         for level in kind.levels:
@@ -255,12 +274,12 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path(".bench"), help="where the workspace is kept")
     asked = parser.parse_args()
     opened = open_workspace(workspace(DATA, asked.work, None, {}))
-    models, name, benches = Models(opened.settings), f"noise-{DATA}", {}
+    models, name, folder, benches = Models(opened.settings), f"noise-{DATA}", asked.work / "noise", {}
     for kind in asked.only or KINDS:
         rows = []
         for split in KINDS[kind].systems:
             if split not in benches:
-                benches[split] = Bench(Study(opened.workspace, opened.settings, models, Question(split), SEED))
+                benches[split] = Bench(Study(opened.workspace, opened.settings, models, Question(split), SEED), folder)
             rows += benches[split].rows(kind, KINDS[kind])
             if KINDS[kind].whole:
                 rows += benches[split].popularity(kind, KINDS[kind])
