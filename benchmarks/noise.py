@@ -28,7 +28,8 @@ Other faults:
   where none is gone.
 
 By time where nothing else is said. Parameters are those that validation chose without noise. The student is what it
-begins with, before any teacher (`Student.fit`). Figures are means over three draws of the noise, where any is drawn.
+begins with, before any teacher (`Student.fit`). Figures are means over three draws of the noise; nothing is drawn for
+adversarial likes, and titles are changed once, as there are nine thousand of them.
 """
 
 import argparse
@@ -77,8 +78,8 @@ Maker = Callable[[Study, float, int], Study]
 class Kind:
     """One way of being wrong.
 
-    make: a study with it, of one without, a level and a seed. systems: those that are measured, by split. seeds: 1
-    where nothing is drawn. whole: histories that are scored stay as they are.
+    make: a study with it, of one without, a level and a seed. systems: those that are measured, by split. seeds: how
+    often it is drawn. whole: histories that are scored stay as they are.
     """
 
     make: Maker
@@ -137,7 +138,7 @@ KINDS = {
     "opposed": Kind(false_likes(opposed), seeds=1),
     "unlike": Kind(false_likes(unlike), seeds=1),
     "shuffled time": Kind(shuffled, (1.0,), {TEMPORAL: (*BY_TIME[TEMPORAL], PRETRAINED)}),
-    "titles": Kind(mistyped, (0.1, 0.2, 0.3), TEXTS),
+    "titles": Kind(mistyped, (0.1, 0.2, 0.3), TEXTS, seeds=1),
     "shift": Kind(thinned(popular=True), SHARES, whole=True),
     "thinned": Kind(thinned(popular=False), SHARES, whole=True),
     "random": Kind(false_likes(lambda study: makers.by_chance(study.split, popular=False))),
