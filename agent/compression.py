@@ -4,6 +4,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,6 +15,7 @@ from agent.models import Models
 from agent.ranker_tuning import WEIGHT
 from agent.ranking_lists import Asked, RankingLists
 from agent.settings import Settings
+from agent.tuned_ranker import current_ranker
 from retrieval.errors import InputError, SplitError
 from retrieval.metrics import Figures
 from retrieval.precision import computes_bfloat16
@@ -79,15 +81,27 @@ class Point:
 
 @dataclass(frozen=True)
 class Way:
-    """How a language model is loaded. layers: its first ones alone, whose ranker is cut to them and not healed."""
+    """How a language model is loaded.
+
+    layers: its first ones alone. healed: the folder of a ranker that was tuned on these layers; without it the ranker
+    of all layers is cut to them.
+    """
 
     precision: str
     layers: int | None = None
+    healed: Path | None = None
 
     @property
     def name(self) -> str:
         """What the table calls it."""
-        return self.precision + (f", first {self.layers} layers" if self.layers else "")
+        cut = f", first {self.layers} layers" if self.layers else ""
+        return self.precision + cut + (", healed" if self.healed else "")
+
+    def settings(self, settings: Settings) -> Settings:
+        """The same with the language model of this way."""
+        layers = self.layers or settings.language_model.layers
+        chosen = settings.language_model.model_copy(update={"precision": self.precision, "layers": layers})
+        return settings.model_copy(update={"language_model": chosen})
 
 
 def default_precision() -> str:
@@ -122,18 +136,14 @@ def load(way: Way, settings: Settings, say: Callable[[str], None]) -> Loaded:
     from finetune.int8 import weight_bytes
     from finetune.ranker import RANK, LMRanker
 
-    tuned = Models(settings, say).local.tuned_ranker
+    tuned = current_ranker(way.healed) if way.healed else Models(settings, say).local.tuned_ranker
     if tuned is None:
         raise InputError("there is no tuned ranker here, so no order to compare; make one: whyrec finetune ranker")
-    chosen = settings.language_model.model_copy(
-        update={"precision": way.precision, "layers": way.layers or settings.language_model.layers}
-    )
-    models = Models(settings.model_copy(update={"language_model": chosen}), say).local
-    language_model = models.language_model
+    language_model = Models(way.settings(settings), say).local.language_model
     weights = weight_bytes(language_model.model)
     if way.layers is not None and not reaches(tuned.folder, way.layers):
         return Loaded(LMRanker(language_model), weights, language_model.file_bytes)
-    load_adapter(language_model, RANK, tuned.folder, cut=way.layers is not None)
+    load_adapter(language_model, RANK, tuned.folder, cut=way.layers is not None and way.healed is None)
     return Loaded(LMRanker(language_model, RANK), weights, language_model.file_bytes)
 
 
@@ -208,7 +218,7 @@ def compare_language_models(
                 lost=lost,
                 between=between,
                 users=len(mixed),
-                serves=way.layers is None,
+                serves=way.layers is None or way.healed is not None,
             )
         )
     return points

@@ -47,6 +47,7 @@ class FastRecommender:
         history, named = self._history(request)
         if len(history) == 0:
             raise InputError(request.nothing_to_go_on)
+        self._shaping.check(chosen, history)
         histories = Histories.of([history], self._items)
         left_out = tuple(history.excluded(had=request.exclude_seen) | set(named.items))
         excluded = Histories.of([History(left_out, (1.0,) * len(left_out))], self._items)

@@ -38,20 +38,31 @@ class Models(Encoders):
 
     @cached_property
     def local(self) -> Self:
-        """The same without the remote one, what is loaded shared."""
+        """The same without the remote one, what is loaded shared; the language model also where it is loaded later."""
         local = copy.copy(self)
+        local._language_models = self._language_models
         local.settings = self.settings.model_copy(update={"remote": RemoteSettings()})
         for name in _OF_A_RANKER:
             local.__dict__.pop(name, None)
         return local
 
     @cached_property
+    def _language_models(self) -> "list[LanguageModel]":
+        """The one that is loaded, if it is."""
+        return []
+
+    @property
     def language_model(self) -> "LanguageModel":
         """The language model; a GGUF file is converted on first use.
 
         Raises:
             ModelError: it is not installed or cannot be loaded.
         """
+        if not self._language_models:
+            self._language_models.append(self._load_language_model())
+        return self._language_models[0]
+
+    def _load_language_model(self) -> "LanguageModel":
         path = locate_model(self.settings.language_model.model)
         from finetune.language_model import load_language_model
 

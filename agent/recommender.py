@@ -135,6 +135,7 @@ class Recommender:
         depth = request.shaping.pool(wanted)
         with answer.timed("retrieve"):
             person = self.people.read(request).without(chosen.banned)
+            self._shaping.check(chosen, person.history)
             answer.notes += person.notes
             pool = max(depth, POOL) if live else depth
             found = TextRetriever(self.index, self._lexical if person.profile.words else None).retrieve(

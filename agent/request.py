@@ -28,7 +28,8 @@ class Request:
     all. ``alpha`` None means what the gate has proven. style, writer, language: of explanations; ``detailed`` says how
     often, ``contrast`` what the next item of the list lacks, each where the data have it; ``lm-zero-shot`` is the
     language model as it came, for comparison; the model writes English alone. pin, ban: titles or ids of items that
-    stand first in this order, whatever ``where`` says, and of items that never do.
+    stand first in this order, whatever ``where`` says, and of items that never do; what a user disliked or hid cannot
+    be pinned.
     """
 
     user: str | None = None

@@ -12,7 +12,7 @@ from retrieval.data.events import History
 from retrieval.data.mixes import check_field, main_field, mixes
 from retrieval.data.titles import TitleMatcher
 from retrieval.data.workspace import Workspace
-from retrieval.errors import InputError
+from retrieval.errors import InputError, command
 from retrieval.ranking import Floats, Rankings
 from retrieval.shaping import Shaping
 
@@ -61,6 +61,21 @@ class ShapingStage:
         """``had``: how many users had each item that somebody had, None for those of all events."""
         self._workspace = workspace
         self._had = had
+
+    def check(self, chosen: Chosen, history: History) -> None:
+        """Make sure that a person may be shown what is pinned.
+
+        Raises:
+            InputError: they disliked or hid it, so it is never recommended to them, which is a promise.
+        """
+        for item_id in chosen.pinned:
+            if item_id in history.never:
+                label = self._workspace.catalog.label(item_id)
+                again = command(f"feedback add USER id:{item_id} like", self._workspace.root)
+                raise InputError(
+                    f"this user disliked or hid {label}, which is never recommended to "
+                    f"them; leave --pin out, or take that back: {again}"
+                )
 
     def fill(
         self,

@@ -5,10 +5,11 @@
 MovieLens-small, validation part of cold-items, seed 0; the test part is not touched. The packaged ranker orders 20
 candidates of the text alone for people drawn at random; "ndcg" is of both scores together, the language model's by 0.4.
 The ways take turns list by list; seconds are of the processor, one thread. What decides nothing (float32 where bfloat16
-is the default; dropped layers, whose ranker is cut and not healed) orders `--fewer` lists. "MiB resident" is what a
-process of its own holds more after it has loaded a language model and ordered one list. What was scored is kept in
---work, so an interrupted run goes on where it was. The 95 % intervals are of a bootstrap over users, those of a loss a
-paired one.
+is the default; dropped layers where the packaged ranker is cut to those that are left) orders `--fewer` lists.
+"healed" is with a ranker of its own for the layers that are left, tuned from scratch on lists of the training part.
+"MiB resident" is what a process of its own holds more after it has loaded a language model and ordered one list. What
+was scored is kept in --work, so an interrupted run goes on where it was. The 95 % intervals are of a bootstrap over
+users, those of a loss a paired one.
 """
 
 import argparse
@@ -21,7 +22,7 @@ import numpy as np
 import psutil
 import torch
 
-from agent.cli.console import say
+from agent.cli.console import Steps, say
 from agent.cli.options import ProfileChoice, open_workspace
 from agent.compression import (
     LANGUAGE_MODEL,
@@ -40,14 +41,19 @@ from agent.compression_parts import encoder_points, student_points
 from agent.evaluation.report import Row
 from agent.evaluation.study import Question, Study
 from agent.models import Models
+from agent.ranker_tuning import Plan, RankerTuner
 from agent.ranking_lists import TEXT_ALONE, Asked, RankingLists, Retrieval
 from agent.settings import Settings
+from agent.tuned_ranker import current_ranker
+from agent.unfinished import UNFINISHED
 from benchmarks.quality import workspace
 from benchmarks.reporting import write_rows
+from finetune.lora import LoraTuning
 from retrieval.cf.student import StudentConfig
 from retrieval.contracts import RankRequest
 
 NAME, DATA, SEED, CANDIDATES, LAYERS = "compression-movielens-small", "movielens-small", 0, 20, 20
+HEALING = 500  # lists
 
 
 def shuffled(asked: Asked, size: int) -> Asked:
@@ -59,7 +65,7 @@ def shuffled(asked: Asked, size: int) -> Asked:
 def scored(path: Path, requests: list[RankRequest], loaded: dict[Way, Loaded], fewer: int) -> dict[str, Scored]:
     """Score what the file does not have yet, a line for each list and way."""
     names = {way.name: one for way, one in loaded.items()}
-    most = {name: len(requests) if name in (default_precision(), "int8") else fewer for name in names}
+    most = {name: len(requests) if decides(way) else fewer for name, way in zip(names, loaded, strict=True)}
     found = {name: Scored() for name in names}
     for line in path.read_text().splitlines() if path.is_file() else []:
         one = json.loads(line)
@@ -74,6 +80,11 @@ def scored(path: Path, requests: list[RankRequest], loaded: dict[Way, Loaded], f
                 file.write(json.dumps(one) + "\n")
                 file.flush()
     return found
+
+
+def decides(way: Way) -> bool:
+    """Whether it may serve, where bfloat16 is the default."""
+    return way.precision in (default_precision(), "int8") and (way.layers is None or way.healed is not None)
 
 
 def keep(found: dict[str, Scored], one: dict) -> None:
@@ -119,10 +130,23 @@ def measured_apart(way: Way, work: Path) -> float:
     return float(subprocess.run(call, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()[-1])
 
 
+def healed(source: RankingLists, settings: Settings, folder: Path) -> Path:
+    """The folder of the ranker for the layers that are left, tuned where it is not there yet."""
+    if current_ranker(folder) is None:
+        models = Models(Way(default_precision(), LAYERS).settings(settings), say)
+        with Steps() as watch:
+            plan = Plan(HEALING, every=HEALING)  # looked at once, at its end: nothing is chosen by validation
+            tuner = RankerTuner([source], models, plan, LoraTuning(seed=SEED), folder, watch)
+            tuner.run("python -m benchmarks.compression", resume=(folder / UNFINISHED).is_dir())
+    return folder
+
+
 def language_model_points(
     source: RankingLists, asked: Asked, settings: Settings, work: Path, fewer: int
 ) -> list[Point]:
-    loaded = {way: load(way, settings, say) for way in ways(LAYERS)}
+    ranker = healed(source, settings, work / "healed-ranker")
+    every = [*ways(LAYERS), *(Way(name, LAYERS, ranker) for name in dict.fromkeys((default_precision(), "int8")))]
+    loaded = {way: load(way, settings, say) for way in every}
     found = scored(work / f"{NAME}.ndjson", source.requests(asked), loaded, fewer)
     return compare_language_models(source, asked, loaded, found)
 
@@ -149,7 +173,8 @@ def main() -> None:
     points += student_points(study, StudentConfig())
     points += encoder_points(study, settings, say, given.users)
     resident = {way.name: measured_apart(way, given.work) for way in ways(None)}
-    write_rows(NAME, rows_of(points, resident), users=given.users, fewer=given.fewer, candidates=CANDIDATES, seed=SEED)
+    settled = {"users": given.users, "fewer": given.fewer, "candidates": CANDIDATES, "healing": HEALING, "seed": SEED}
+    write_rows(NAME, rows_of(points, resident), **settled)
 
 
 if __name__ == "__main__":

@@ -93,10 +93,10 @@ def tune(lm: LanguageModel, learnt: list[Example], seed: int, start: Path | None
     trainer.run(trainer.steps)
 
 
-def scored(lm: LanguageModel, adapter: str | None, lists: list[TrainingList], *, with_prior: bool) -> Floats:
-    """The log-odds of a like for each list of one."""
-    found = np.concatenate(LMRanker(lm, adapter).score([one.request for one in lists]))
-    return found + np.array([one.prior[0] for one in lists]) if with_prior else found
+def scored(lm: LanguageModel, adapter: str | None, lists: list[TrainingList]) -> dict[str, Floats]:
+    """The log-odds of a like for each list of one: by the language model alone, and with the prior."""
+    alone = np.concatenate(LMRanker(lm, adapter).score([one.request for one in lists]))
+    return {"": alone, ", and share": alone + np.array([one.prior[0] for one in lists])}
 
 
 def means(found: dict[str, list[float]]) -> dict[str, dict[str, float]]:
@@ -126,25 +126,25 @@ def main() -> None:
         questions = [held_out[place] for place in rng.choice(len(held_out), ASKED, replace=False)]
         truth = [one.liked[KNOWN] for one in questions]
 
-        def note(name: str, scores: Floats, truth: list[bool] = truth) -> None:
-            found.setdefault(name, []).append(float(roc_auc_score(truth, scores)))
-            print(name, found[name][-1], flush=True)
+        def note(name: str, scores: dict[str, Floats], truth: list[bool] = truth) -> None:
+            for how, one in scores.items():
+                found.setdefault(name + how, []).append(float(roc_auc_score(truth, one)))
+                print(name + how, found[name + how][-1], flush=True)
 
         lists = [asked(one, [KNOWN], 0.5) for one in questions]
-        note("share of likes", np.array([one.prior[0] for one in lists]))
+        note("share of likes", {"": np.array([one.prior[0] for one in lists])})
         lm = load("auto")
-        note("language model, untuned", scored(lm, None, lists, with_prior=False))
+        note("language model, untuned", scored(lm, None, lists))
         if start:
             load_adapter(lm, RANK, start)
-            note("ranker to begin with", scored(lm, RANK, lists, with_prior=False))
-            note("ranker to begin with, and share", scored(lm, RANK, lists, with_prior=True))
+            note("ranker to begin with", scored(lm, RANK, lists))
         for size in STEPS:
             few = learnt[:size]
             base = float(np.mean([liked for one in few for liked in one.liked]))
             lm = load("auto")
             tune(lm, few, seed, start, base)
             lists = [asked(one, [KNOWN], base) for one in questions]
-            note(f"tuned on {size}", scored(lm, RANK, lists, with_prior=True))
+            note(f"tuned on {size}", scored(lm, RANK, lists))
         if given.part == "test":
             liked = {"liked": round(float(np.mean([one.liked[KNOWN] for one in held_out])), 4)}
             write_report(

@@ -67,6 +67,8 @@ CONTROLS = {
     "titles removed": Control(removed),
     # Every change that tuning the matrices themselves could make, as none of their ranks is higher.
     "full rank": Control(tuning=LoraTuning(rank=HIDDEN_SIZE, alpha=2 * HIDDEN_SIZE, rate=1e-4)),
+    # FGM on the input embeddings.
+    "adversarial": Control(tuning=LoraTuning(adversarial=0.5)),
     "250 lists": Control(lists=250),
     "4,000 lists": Control(lists=4_000),
 }

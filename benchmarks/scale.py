@@ -27,18 +27,17 @@ import multiprocessing
 import os
 import tempfile
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 import polars as pl
 import psutil
-from matplotlib import pyplot
 
 from agent.models import Models
 from agent.settings import load_settings
+from benchmarks.made_up_items import FINGERPRINT, NEAR, NOISE, Table, make_up, neighbours, varied
 from benchmarks.reporting import RESULTS, spread, write_report
+from benchmarks.scale_figure import draw
 from retrieval.data.catalog import Catalog
 from retrieval.data.demo import movielens_small
 from retrieval.data.workspace import Workspace, create_workspace
@@ -50,12 +49,10 @@ from retrieval.text.whitening import Whitening
 
 SEED = 0
 SIZES = (10_000, 100_000, 300_000)
-NEAR, NOISE = 20, 0.6
 K, PROFILES, QUERIES = 50, 100, 5
 FILTERED = 20  # profiles that are searched with filters, which take longer
 MILLENNIUM = 2000
 TEXTS, ROUNDS = 10_000, 2
-FINGERPRINT = "made-up"
 FILTERS = {
     "none": (None, pl.lit(value=True)),
     f"year >= {MILLENNIUM}": ({"year": {"$gte": MILLENNIUM}}, pl.col("year") >= MILLENNIUM),
@@ -63,40 +60,6 @@ FILTERS = {
 }
 EXCLUDED = frozenset(str(number) for number in range(100))  # as for a person who has had 100 items
 MEBIBYTE = 2**20
-
-
-@dataclass
-class Table:
-    """An `Encoder` that knows the vectors of all texts already."""
-
-    rows: dict[str, int]
-    vectors: Floats
-    fingerprint: str = FINGERPRINT
-
-    @property
-    def dimension(self) -> int:
-        return self.vectors.shape[1]
-
-    def encode(self, texts) -> Floats:
-        return self.vectors[[self.rows[text] for text in texts]]
-
-
-def make_up(films: Floats, near: np.ndarray, n: int, generator: np.random.Generator) -> tuple[Floats, np.ndarray]:
-    """(n, d) vectors of length 1 and the row of the film that each is mostly of."""
-    first = generator.integers(0, len(films), n)
-    second = near[first, generator.integers(0, NEAR, n)]
-    share = generator.uniform(0.5, 1, (n, 1)).astype(np.float32)
-    vectors = share * films[first] + (1 - share) * films[second]
-    vectors += NOISE * films.std(axis=0) * generator.standard_normal(vectors.shape, dtype=np.float32)
-    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True), first
-
-
-def varied(films: pl.DataFrame, rows: np.ndarray) -> pl.DataFrame:
-    """Items with the fields of these films, ids of their own, and a number in the title so that no two texts agree."""
-    numbers = pl.Series(range(len(rows)))
-    return films[rows].with_columns(
-        item_id=numbers.cast(pl.String), title=pl.col("title") + " " + numbers.cast(pl.String)
-    )
 
 
 def memory() -> float:
@@ -196,15 +159,6 @@ def measure(root: Path, films: pl.DataFrame, raw: Floats) -> tuple[list[dict[str
     return figures, neighbours(white, white, itself=True)
 
 
-def neighbours(queries: Floats, items: Floats, *, itself: bool = False) -> dict[str, float]:
-    """Mean cosine to the nearest, tenth and fiftieth item; ``itself``: the queries are the items."""
-    sorted_ = np.sort(np.partition(queries @ items.T, -52, axis=1)[:, -52:], axis=1)[:, ::-1]
-    return {
-        name: round(float(sorted_[:, place - 1 + itself].mean()), 2)
-        for name, place in (("1", 1), ("10", 10), ("50", 50))
-    }
-
-
 def percentiles(times: list[tuple[float, float]]) -> dict[str, float]:
     clock, processor = np.array(times).T
     named = {f"p{q}": round(float(np.percentile(clock, q)), 1) for q in (50, 95, 99)}
@@ -242,33 +196,6 @@ def build_rates(root: Path, films: pl.DataFrame, models: Models) -> dict[str, ob
         "rate of the index to that of the encoder": spread(clock),
         "the same, by time of the processor": spread(processor),
     }
-
-
-def draw(figures: list[dict], path: Path) -> None:
-    """Search time, recall, memory and rate of writing against the number of items."""
-    matplotlib.use("svg")
-    matplotlib.rcParams["svg.hashsalt"] = "scale"
-    sizes = [row["items"] for row in figures]
-    time_name, memory_name = "milliseconds for 5 queries", "resident memory, MiB"
-    _, axes = pyplot.subplots(1, 4, figsize=(14, 3.2), layout="constrained")
-    for percentile in ("p50", "p95", "p95 of the processor"):
-        axes[0].plot(sizes, [row[time_name]["filter none"][percentile] for row in figures], "o-", label=percentile)
-    axes[0].axhline(20, color="grey", linestyle=":", label="limit for p95")
-    axes[0].set(title="A search with 5 queries, ms", ylim=0)
-    axes[0].legend()
-    axes[1].plot(sizes, [row["recall@50"]["filter none"] for row in figures], "o-")
-    axes[1].axhline(0.99, color="grey", linestyle=":")
-    axes[1].set(title="Recall@50 (easier at 300,000)", ylim=(0.98, 1.0005))
-    for name in ("before", "after searching"):
-        axes[2].plot(sizes, [row[memory_name][name] for row in figures], "o-", label=name)
-    axes[2].set(title="Resident memory, MiB", ylim=0)
-    axes[2].legend()
-    axes[3].plot(sizes, [row["items written a second of the processor"] for row in figures], "o-")
-    axes[3].set(title="Items written a processor second", ylim=0)
-    for ax in axes:
-        ax.set(xscale="log", xlabel="items", xticks=sizes, xticklabels=[f"{size:,}" for size in sizes])
-        ax.minorticks_off()
-    pyplot.savefig(path, metadata={"Date": None})
 
 
 def main() -> None:

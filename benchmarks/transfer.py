@@ -14,8 +14,10 @@ student-before: with near from the target's own validation and flat = 0, as whyr
 Default constants elsewhere.
 """
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -134,27 +136,23 @@ def relative(ours: Figures, other: Figures) -> tuple[float, float, float]:
     return float(ours.mean() / max(other.mean(), 1e-9) - 1), low, high
 
 
-@dataclass
 class Report:
-    """What was measured so far."""
+    """A report by strata: what was measured of others stays."""
 
-    name: str
-    data: str
-    given: Mapping[str, object]
-    rows: list[Row] = field(default_factory=list)
-    comparisons: list[dict[str, object]] = field(default_factory=list)
-    constants: dict[str, object] = field(default_factory=dict)
+    def __init__(self, name: str):
+        """``name``: of the file, which may be there already."""
+        self._path = RESULTS / f"{name}.json"
+        there = self._path.is_file()
+        found = json.loads(self._path.read_text(encoding="utf-8")) if there else {}
+        self._found: dict[str, Any] = {"meta": {}, "rows": [], "comparisons": []} | found
 
-    def add(self, stratum: str, found: pl.DataFrame) -> None:
-        """What all seeds say of a stratum; writes the file."""
-        self.rows += rows_of(self.data, stratum, found, None)
-        self.comparisons += against(stratum, found)
-        command = " ".join(
-            ["python -m benchmarks.transfer", *(f"--{key} {value}" for key, value in self.given.items())]
-        )
-        meta = {"command": command, "constants": self.constants, "versions": versions(), "machine": machine()}
-        report = {"meta": meta, "rows": [asdict(row) for row in self.rows], "comparisons": self.comparisons}
-        (RESULTS / f"{self.name}.json").write_text(as_text(report), encoding="utf-8")
+    def put(self, stratum: str, rows: Sequence[Row], found: pl.DataFrame, command: str, **more: object) -> None:
+        """Write what all seeds say of a stratum. ``more``: beside the command that made it."""
+        for kind, new in (("rows", [asdict(row) for row in rows]), ("comparisons", against(stratum, found))):
+            self._found[kind] = [one for one in self._found[kind] if one["stratum"] != stratum] + new
+        made = {"command": command, **more, "versions": versions(), "machine": machine()}
+        self._found["meta"].setdefault("strata", {})[stratum] = made
+        self._path.write_text(as_text(self._found), encoding="utf-8")
 
 
 def main() -> None:
@@ -172,9 +170,10 @@ def main() -> None:
     told = ("source", "data", "seeds", "users", "strata", "once", "draws")
     given = {name: getattr(asked, name) for name in told if getattr(asked, name)}
     given |= {"games": "FOLDER"} if GAMES in (asked.source, asked.data) else {}
-    report = Report(f"transfer-{asked.source}-{asked.data}", asked.data, given)
+    command = " ".join(["python -m benchmarks.transfer", *(f"--{key} {value}" for key, value in given.items())])
+    report = Report(f"transfer-{asked.source}-{asked.data}")
     for stratum in asked.strata.split(","):
-        share, frames = SHARES[stratum], []
+        share, frames, rows, constants = SHARES[stratum], [], [], {}
         size = Size.of(target.study(0, share)) if share else Size(0, 0)
         with Steps() as watch:
 
@@ -183,20 +182,20 @@ def main() -> None:
                 return Closeness.judged(study.validations[: asked.draws], begun, watch).best
 
             chosen = constants_for(source, size, choose, watch)
-        report.constants[stratum] = {**size._asdict(), "near": chosen.near if share else None, "flat": chosen.flat}
+        constants["from there"] = {**size._asdict(), "near": chosen.near if share else None, "flat": chosen.flat}
         for seed in range(1 if stratum in asked.once.split(",") else asked.seeds):
             study = target.study(seed, share or 1.0, asked.users)
             there, data = carried(chosen, study, size), study.training_data("test")
             if share:
                 with Steps() as watch:
-                    systems, said = students(study, there, data, asked.draws, watch)
-                report.constants[f"{stratum}, seed {seed}"] = said
+                    systems, constants[f"seed {seed}"] = students(study, there, data, asked.draws, watch)
             else:
                 data = replace(data, histories=data.histories.take(np.zeros(0, dtype=np.int64)))
                 systems = {TRANSFERRED: Student.fit(data, there)}
             frames.append(measured(study, references(study, data) | systems))
-            report.rows += rows_of(asked.data, stratum, over_draws(frames[-1:]), seed)
-        report.add(stratum, over_draws(frames))
+            rows += rows_of(asked.data, stratum, over_draws(frames[-1:]), seed)
+        every = over_draws(frames)
+        report.put(stratum, rows + rows_of(asked.data, stratum, every, None), every, command, constants=constants)
 
 
 if __name__ == "__main__":

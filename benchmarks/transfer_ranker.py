@@ -8,9 +8,8 @@ student-transferred, weighed as its gate was fitted on the source; ranker-alone:
 alone, people drawn at random, fewer where --minutes are over.
 """
 
-import json
 import time
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +17,6 @@ import polars as pl
 
 from agent.cli.console import Steps, say
 from agent.cli.options import open_workspace
-from agent.evaluation.output import as_text
 from agent.gate import put_together
 from agent.ranking_lists import Requests
 from agent.transfer import Size, carried
@@ -27,8 +25,7 @@ from agent.twin_tuning import untaught_config
 from benchmarks.comparing import parser
 from benchmarks.packed_scoring import load
 from benchmarks.quality import workspace
-from benchmarks.reporting import RESULTS
-from benchmarks.transfer import TRANSFERRED, Side, against, references, rows_of
+from benchmarks.transfer import TRANSFERRED, Report, Side, references, rows_of
 from finetune.adapters import load_adapter
 from finetune.ranker import RANK, LMRanker
 from retrieval.cf.student import Student
@@ -86,20 +83,12 @@ def main() -> None:
     }
     frame = pl.DataFrame({"user": task.histories.users[:people], **figures}).fill_nan(None).drop_nulls()
     say(" ".join(f"{name} {frame[name].mean():.4f}" for name in columns) + f", {len(frame)} people")
-    path = RESULTS / f"transfer-{asked.source}-{asked.data}.json"
-    report = json.loads(path.read_text(encoding="utf-8"))
-    for kind, new in (
-        ("rows", [asdict(row) for row in rows_of(asked.data, STRATUM, frame, 0)]),
-        ("comparisons", against(STRATUM, frame)),
-    ):
-        report[kind] = [one for one in report[kind] if one["stratum"] != STRATUM] + new
-    report["meta"]["ranker"] = {
-        "command": f"python -m benchmarks.transfer_ranker --source {asked.source} --data {asked.data} --ranker FOLDER "
-        f"--users {asked.users} --candidates {asked.candidates} --minutes {asked.minutes:g}",
-        "made": ranker.made["command"],
-        "people": len(frame),
-    }
-    path.write_text(as_text(report), encoding="utf-8")
+    command = (
+        f"python -m benchmarks.transfer_ranker --source {asked.source} --data {asked.data} --ranker FOLDER "
+        f"--users {asked.users} --candidates {asked.candidates} --minutes {asked.minutes:g}"
+    )
+    rows = rows_of(asked.data, STRATUM, frame, 0)
+    Report(f"transfer-{asked.source}-{asked.data}").put(STRATUM, rows, frame, command, ranker=ranker.made["command"])
 
 
 if __name__ == "__main__":

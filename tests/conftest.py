@@ -1,6 +1,8 @@
 """Fixtures: one seed for everything, and a planted world whose right answers are known."""
 
+import gc
 import random
+import shutil
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,7 +10,10 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from scripted_endpoint import KEY, MODEL, ScriptedEndpoint, says
 
+from agent.remote.endpoint import Endpoint
+from agent.remote.options import RemoteSettings
 from retrieval.data.readers import Table
 from retrieval.data.workspace import Workspace, create_workspace
 from retrieval.ranking import Floats
@@ -83,6 +88,12 @@ def planted_root(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
+def unindexed_root(planted_root, tmp_path) -> Path:
+    """A workspace of the planted world without an index, to be changed."""
+    return shutil.copytree(planted_root, tmp_path / "workspace", ignore=shutil.ignore_patterns("index"))
+
+
+@pytest.fixture
 def planted(planted_root) -> Workspace:
     return Workspace(planted_root)
 
@@ -90,6 +101,37 @@ def planted(planted_root) -> Workspace:
 @pytest.fixture
 def planted_index(planted) -> ItemIndex:
     return ItemIndex(planted.index_path, WordEncoder.fingerprint)
+
+
+@pytest.fixture(scope="session")
+def planted_histories(planted_root):
+    import fusion_world  # most tests need no scorers
+
+    return fusion_world.planted_histories(planted_root)
+
+
+@pytest.fixture(scope="session")
+def planted_scorers(planted_root, planted_histories):
+    import fusion_world
+
+    return fusion_world.planted_scorers(planted_root, planted_histories)
+
+
+@pytest.fixture(scope="session")
+def planted_fusions():
+    import fusion_world
+
+    return fusion_world.planted_fusions()
+
+
+@pytest.fixture(scope="session")
+def fused_root(planted_root, planted_fusions, planted_scorers, tmp_path_factory) -> Path:
+    """A workspace of the planted world with a fusion. Read only: copy it before changing it."""
+    from fusion_world import save
+
+    root = shutil.copytree(planted_root, tmp_path_factory.mktemp("fused") / "workspace")
+    save(root, planted_fusions, planted_scorers)
+    return root
 
 
 @pytest.fixture(scope="session")
@@ -110,3 +152,34 @@ def exactly():
     with pytest.MonkeyPatch.context() as patch, quickly():
         patch.setattr(encoder, "computes_bfloat16", lambda: False)
         yield
+
+
+@pytest.fixture
+def no_sockets_left():
+    """Chroma's clients go while their sockets may still be left open, not in somebody else's test."""
+    from chromadb.api.shared_system_client import SharedSystemClient
+
+    yield
+    SharedSystemClient.clear_system_cache()
+    gc.collect()
+
+
+@pytest.fixture
+def scripted(monkeypatch):
+    """A remote language model that says what a test writes, and its key in the environment."""
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    with ScriptedEndpoint(says("hi")).running() as running:
+        yield running
+
+
+@pytest.fixture
+def made_endpoint(scripted, tmp_path, request):
+    """Makes an `Endpoint` that asks ``scripted``, by further settings, and closes it."""
+
+    def make(**changes) -> Endpoint:
+        given = {"base_url": scripted.url, "model": MODEL, "writer": True, "spending": str(tmp_path / "spent.sqlite")}
+        one = Endpoint(RemoteSettings(**given | {"timeout": 5.0, "retries": 0} | changes))
+        request.addfinalizer(one.close)
+        return one
+
+    return make

@@ -10,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 KEY = "sk-scripted-0123456789abcdef"
 MODEL = "scripted"
 USAGE = {"prompt_tokens": 50, "completion_tokens": 10}
+HELLO = [{"role": "user", "content": "hello"}]
 
 
 class ScriptedEndpoint:
@@ -88,3 +89,8 @@ def completion(content=None, calls=None, likely=None, usage=USAGE):
 def says(*args, **kwargs):
     """A script that always answers the same."""
     return lambda _body: (200, completion(*args, **kwargs), {})
+
+
+def ask(endpoint, longest=10, **options):
+    """What an `Endpoint` answers to a greeting."""
+    return endpoint.ask("trying", HELLO, longest, options)

@@ -1,80 +1,32 @@
-"""A collection on a server gives the answers of a folder, each workspace has its own, and a dead server is one line."""
+"""A collection on a server gives the answers of a folder, and each workspace has its own."""
 
-import gc
 import json
 import os
 import shutil
-import socket
 import subprocess
-import sys
-import sysconfig
-import time
-from pathlib import Path
 
-import httpx
 import numpy as np
 import pytest
-from chromadb.api.shared_system_client import SharedSystemClient
+from chroma_server import COMMAND, Server, fill, finding_of_index
 from conftest import WordEncoder
 from planted_models import PLANTED_SETTINGS, PlantedModels
 from pydantic import ValidationError
 
-from agent.diagnosis import diagnose
 from agent.evaluation.study import Question, Study
-from agent.models import Models
 from agent.recommender import Recommender
 from agent.request import Request
 from agent.settings import ChromaSettings
 from retrieval.data.workspace import Workspace
-from retrieval.errors import IndexMismatchError, WorkspaceError
+from retrieval.errors import IndexMismatchError
 from retrieval.text.chroma import delete_collection, has_collection
 from retrieval.text.index import ItemIndex
 from retrieval.text.options import ChromaOptions
 
 pytestmark = [
+    pytest.mark.usefixtures("no_sockets_left"),
     pytest.mark.allow_hosts(["127.0.0.1"]),
     pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning"),  # Chroma's client closes none of its own
 ]
-COMMAND = [sys.executable, "-c", "from agent.cli import main; main()"]
-
-
-@pytest.fixture(autouse=True)
-def _no_sockets_left():
-    """Chroma's clients go while their sockets may still be left open, not in somebody else's test."""
-    yield
-    SharedSystemClient.clear_system_cache()
-    gc.collect()
-
-
-class Server:
-    """A Chroma server on loopback that can be stopped and started."""
-
-    def __init__(self, folder: Path):
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.port}"
-        self._folder = folder
-        self.start()
-
-    def start(self):
-        chroma = Path(sysconfig.get_path("scripts")) / "chroma"
-        command = [chroma, "run", "--path", self._folder / "data", "--host", "127.0.0.1", "--port", str(self.port)]
-        with (self._folder / "log").open("wb") as log:
-            self._process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self._folder)
-        for _ in range(300):
-            assert self._process.poll() is None, (self._folder / "log").read_text()
-            try:
-                httpx.get(f"{self.url}/api/v2/heartbeat")
-            except httpx.TransportError:
-                time.sleep(0.1)
-            else:
-                return
-        raise AssertionError("the server did not start")
-
-    def stop(self):
-        self._process.kill()
-        self._process.wait()
 
 
 @pytest.fixture(scope="module")
@@ -89,19 +41,9 @@ def options(server) -> ChromaOptions:
     return ChromaOptions(server.url)
 
 
-def fill(workspace, options, *, complete=True) -> ItemIndex:
-    index = ItemIndex(workspace.index_path, WordEncoder.fingerprint, options, create=True)
-    index.update(workspace.catalog, index.changes(workspace.catalog), WordEncoder())
-    if complete:
-        index.complete(workspace.catalog_fingerprint)
-    return index
-
-
 @pytest.fixture
-def workspace(planted_root, tmp_path) -> Workspace:
-    """The planted world without an index."""
-    root = shutil.copytree(planted_root, tmp_path / "workspace", ignore=shutil.ignore_patterns("index"))
-    return Workspace(root)
+def workspace(unindexed_root) -> Workspace:
+    return Workspace(unindexed_root)
 
 
 def settings_with(**chroma):
@@ -195,77 +137,6 @@ def test_an_index_of_another_encoder_is_refused_on_a_server_too(workspace, optio
         ItemIndex(workspace.index_path, "other", options)
 
 
-def test_a_server_that_dies_is_named_and_one_that_comes_back_is_used_again(workspace, tmp_path):
-    server = Server(tmp_path)
-    options = ChromaOptions(server.url)
-    index = fill(workspace, options)
-    server.stop()
-    down = rf"no Chroma server answers at {server.url} \(.*Connection refused\); start it .*WHYREC_CHROMA__URL="
-    with pytest.raises(WorkspaceError, match=down):
-        index.search(np.ones((1, WordEncoder.dimension), dtype=np.float32), 3)
-    for work in (
-        lambda: ItemIndex(workspace.index_path, WordEncoder.fingerprint, options),
-        lambda: delete_collection(workspace.index_path, options),
-        lambda: has_collection(workspace.index_path, options),
-    ):
-        with pytest.raises(WorkspaceError, match=down):
-            work()
-    server.start()
-    assert len(ItemIndex(workspace.index_path, WordEncoder.fingerprint, options)) == 18
-    server.stop()
-
-
-def test_what_answers_and_is_no_chroma_is_named(workspace, tmp_path):
-    web = subprocess.Popen(
-        [sys.executable, "-u", "-m", "http.server", "0", "--bind", "127.0.0.1"],
-        cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-    )  # fmt: skip
-    try:
-        url = web.stdout.readline().split("(")[1].split("/)")[0]
-        with pytest.raises(WorkspaceError, match=rf"no Chroma server answers at {url} \(what answers .* HTTP 404\)"):
-            ItemIndex(workspace.index_path, WordEncoder.fingerprint, ChromaOptions(url), create=True)
-    finally:
-        web.kill()
-        web.communicate()
-
-
-@pytest.mark.parametrize(
-    ("encoder", "words"),
-    [
-        pytest.param("minilm", ["index"], marks=pytest.mark.realdata),
-        pytest.param("minilm", ["index", "--rebuild"], marks=pytest.mark.realdata),
-        ("./any", ["recommend", "user-0"]),
-        ("./any", ["similar", "Moon Base"]),
-    ],
-)
-def test_a_command_without_its_server_ends_with_one_line(workspace, tmp_path, encoder, words):
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))  # and not listened to
-        url = f"http://127.0.0.1:{unused.getsockname()[1]}"
-        (tmp_path / "any").mkdir()
-        (tmp_path / "any" / "config.json").write_text("{}")
-        workspace.index_path.with_name("index.name").write_text("whyrec-there-before\n")
-        environment = {**os.environ, "WHYREC_CHROMA__URL": url, "WHYREC_ENCODER__MODEL": encoder}
-        result = subprocess.run(
-            [*COMMAND, *words, "-w", str(workspace.root)],
-            cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=120,
-        )  # fmt: skip
-    assert result.returncode == 1
-    assert [line for line in result.stderr.splitlines() if url in line] == [result.stderr.strip()]
-    assert result.stderr.startswith(f"error: no Chroma server answers at {url}")
-
-
-class Planted(Models):
-    encoder_fingerprint = WordEncoder.fingerprint
-
-
-def finding_of_index(workspace, monkeypatch, **chroma):
-    for name, value in chroma.items():
-        monkeypatch.setenv(f"WHYREC_CHROMA__{name.upper()}", str(value))
-    monkeypatch.setattr("agent.diagnosis.Models", Planted)
-    return next(row for row in diagnose(workspace.root, workspace.root) if row.what == "index")
-
-
 def test_doctor_says_where_the_index_is(workspace, options, monkeypatch):
     fill(workspace, options, complete=False)
     name = (workspace.root / "index.name").read_text().strip()
@@ -277,13 +148,6 @@ def test_doctor_says_where_the_index_is(workspace, options, monkeypatch):
     found = finding_of_index(workspace, monkeypatch, url=options.url, max_neighbors=5)
     assert found.state == "wrong"
     assert "max_neighbors = 16" in found.found
-
-
-def test_doctor_says_that_the_server_is_down(workspace, monkeypatch):
-    workspace.index_path.with_name("index.name").write_text("whyrec-there-before\n")
-    found = finding_of_index(workspace, monkeypatch, url="http://127.0.0.1:1")
-    assert found.state == "wrong"
-    assert found.found.startswith("no Chroma server answers at http://127.0.0.1:1")
 
 
 @pytest.mark.parametrize(

@@ -22,10 +22,10 @@ from agent.tuned_study import TunedStudy
 from finetune.encoder import EncoderTuning
 from retrieval.data.readers import Table
 from retrieval.data.workspace import Workspace, create_workspace
-from retrieval.errors import InputError, ModelError, SplitError, WorkspaceError
+from retrieval.errors import InputError, SplitError, WorkspaceError
 from retrieval.text import encoder as encoder_module
 from retrieval.text.index import ItemIndex
-from retrieval.text.tuned import current_tuned, save_tuned
+from retrieval.text.tuned import current_tuned
 
 ROUND, ROUNDS = 30, 2
 ITEMS, TOPICS = 200, 4
@@ -244,41 +244,6 @@ def test_no_vector_of_a_study_has_seen_what_is_held_out(proven, folder, split, t
             np.testing.assert_array_equal(other.training_data("validation").vectors, before)
     if split == "cold-items":
         assert np.abs(vectors[0] - vectors[1]).max() > 0.01
-
-
-def test_old_versions_go_but_the_one_before(tmp_path):
-    def write(path):
-        path.write_bytes(b"")
-
-    made = {"base": "b", "steps": 1, "tuning": {}}
-    (tmp_path / ".unfinished").mkdir(parents=True)
-    versions = [save_tuned(tmp_path, write, made) for _ in range(3)]
-    left = sorted(path.name for path in tmp_path.iterdir())
-    assert left == [".unfinished", *versions[1:], "current"]
-    assert current_tuned(tmp_path, "b").version == versions[-1]
-    assert current_tuned(tmp_path, "b").fingerprint == f"b-{versions[-1]}"
-
-
-DAMAGE = {
-    "has no tuned encoder": lambda folder: (folder / "current").unlink(),
-    "cannot be read": lambda folder: next(folder.glob("*/config.json")).write_text("{"),
-    "newer whyrec": lambda folder: next(folder.glob("*/config.json")).write_text('{"format_version": 99}'),
-    "lost its layers": lambda folder: next(folder.glob("*/layers.safetensors")).unlink(),
-}
-
-
-@pytest.mark.parametrize("damage", DAMAGE)
-def test_an_artefact_that_cannot_serve_is_named_with_a_way_out(tmp_path, damage):
-    save_tuned(tmp_path, lambda path: path.write_bytes(b""), {"base": "b", "steps": 1, "tuning": {}})
-    DAMAGE[damage](tmp_path)
-    with pytest.raises(ModelError, match=rf"{damage}.*WHYREC_ENCODER__TUNED=off"):
-        current_tuned(tmp_path, "b")
-
-
-def test_a_tuned_encoder_of_another_base_is_refused(tmp_path):
-    save_tuned(tmp_path, lambda path: path.write_bytes(b""), {"base": "b", "steps": 1, "tuning": {}})
-    with pytest.raises(ModelError, match="made from another encoder than the settings name"):
-        current_tuned(tmp_path, "c")
 
 
 def test_on_means_the_one_of_the_workspace(workspace):

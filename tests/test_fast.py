@@ -116,6 +116,9 @@ def test_a_reaction_counts_in_the_next_process(served, folders, tmp_path):
         assert set(found[:2]).isdisjoint(again)
         assert sum(item.startswith("jungle") for item in again[:10]) >= 8
     assert "loaded []" in fast(root, "newcomer").stderr
+    refused = fast(root, "newcomer", "--pin", f"id:{found[1]}")
+    assert refused.returncode == 1
+    assert "this user disliked or hid" in refused.stderr
 
 
 def test_compacting_names_what_knows_other_events(served, tmp_path):

@@ -7,10 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from conftest import WordEncoder
+from fusion_world import load, save, version_folder
 from planted_models import PLANTED_SETTINGS, PlantedModels
 from safetensors.numpy import load_file, save_file
 from test_fused import planted_rule
-from test_live_fusion import assert_same_list, ids, load, save, version_folder
+from test_live_fusion import assert_same_list, ids
 
 from agent import recommender as recommender_module
 from agent.recommender import Recommender, serving

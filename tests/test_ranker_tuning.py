@@ -1,4 +1,4 @@
-"""From events to a tuned ranker that serves: what is kept, what is refused, and that it can be interrupted."""
+"""From events to a tuned ranker that serves: what is kept, and what is refused."""
 
 import json
 import os
@@ -9,25 +9,13 @@ from dataclasses import replace
 
 import pytest
 import torch
-from evaluation_world import SETTINGS, Notebook
-from ranker_world import environment, indexed_world, opened, tune_ranker, whyrec
+from ranker_world import environment, indexed_world, opened, tune_ranker, tuner_of, whyrec
 from safetensors.torch import load_file
 from tiny_language_model import save_tiny_language_model
 
 from agent import ranker_tuning, tuned_ranker
-from agent.evaluation.study import Question, Study
-from agent.models import Models
-from agent.ranker_tuning import Plan, RankerTuner
-from agent.ranking_lists import RankingLists, find_retrieval
-from agent.settings import EncoderSettings, FeatureSettings, LanguageModelSettings
 from agent.tuned_ranker import HeldOut, current_ranker, ranker_of_split
-from finetune.lora import LoraTuning
-from retrieval.data.workspace import Workspace
-from retrieval.errors import InputError, ModelError
-
-QUICK = LoraTuning(rank=4, rate=3e-3, lists=2)
-PLAN = Plan(lists=12, size=4, every=6)
-
+from retrieval.errors import ModelError
 
 pytestmark = pytest.mark.usefixtures("exactly")
 
@@ -42,22 +30,6 @@ def world(tmp_path_factory, folders):
 def root(world, tmp_path):
     shutil.copytree(world, tmp_path / "ws")
     return tmp_path / "ws"
-
-
-def tuner_of(root, folders, watch=None, split="cold-items", plan=PLAN, tuning=QUICK):
-    encoder, language = folders
-    changes = {
-        "device": "cpu",
-        "encoder": EncoderSettings(model=str(encoder)),
-        "features": FeatureSettings(model="off"),
-        "language_model": LanguageModelSettings(model=str(language), precision="float32"),
-    }
-    settings = SETTINGS.model_copy(update=changes)
-    models = Models(settings)
-    study = Study(Workspace(root), settings, models, Question(split), 0)
-    watch = watch or Notebook()
-    source = RankingLists(study, find_retrieval(study, 1, watch))
-    return RankerTuner([source], models, plan, tuning, root / "models" / "ranker", watch)
 
 
 @pytest.fixture(scope="module")
@@ -181,33 +153,6 @@ def test_a_damaged_ranker_is_named(tuned, folders, tmp_path):
     assert "Traceback" not in result.output
 
 
-class Interrupting(Notebook):
-    """Presses Ctrl-C after so many steps of training."""
-
-    def __init__(self, steps):
-        super().__init__()
-        self.left = steps
-
-    def advance(self, steps=1):
-        super().advance(steps)
-        if self.labels[-1] == "Tuning the language model":
-            self.left -= steps
-            if self.left < 0:
-                raise KeyboardInterrupt
-
-
-def test_an_interrupted_tuning_goes_on_to_the_same_end(root, folders, tmp_path, monkeypatch):
-    monkeypatch.setattr(ranker_tuning, "KEPT", 2)  # not where validation is looked at, after each three steps
-    shutil.copytree(root, tmp_path / "other")
-    whole = tuner_of(root, folders).run("whyrec finetune ranker")
-    for steps in (2, 1, 0):
-        with pytest.raises(KeyboardInterrupt):
-            tuner_of(tmp_path / "other", folders, Interrupting(2 + steps)).run("whyrec", resume=steps < 2)
-    again = tuner_of(tmp_path / "other", folders).run("whyrec finetune ranker", resume=True)
-    assert again.curve == whole.curve
-    assert again.gate == whole.gate
-
-
 def test_two_processes_tune_one_ranker(root, folders, tmp_path):
     shutil.copytree(root, tmp_path / "other")
     words = ("finetune", "ranker", "--split", "cold-items", "--lists", "12", "--trials", "1", "-w")
@@ -248,23 +193,6 @@ def test_another_base_is_tuned_and_named(root, folders, tmp_path):
     assert "under [language_model] in whyrec.toml" in result.stderr.replace("\n", " ")
     made = current_ranker(root / "models" / "ranker")
     assert made.base == str(other)
-
-
-def test_nothing_to_resume_is_said_at_once(root, folders):
-    result = whyrec("finetune", "ranker", "--resume", "-w", root, **environment(folders))
-    assert result.exit_code == 1
-    assert "no interrupted tuning" in result.stderr
-    assert "Tuning scorers" not in result.stderr
-
-
-def test_only_what_fits_is_resumed(root, folders):
-    with pytest.raises(InputError, match="no interrupted tuning"):
-        tuner_of(root, folders).run("whyrec finetune ranker", resume=True)
-    with pytest.raises(KeyboardInterrupt):
-        tuner_of(root, folders, Interrupting(1)).run("whyrec finetune ranker")
-    other = LoraTuning(rank=4, rate=1e-3, lists=2)
-    with pytest.raises(InputError, match="have changed since"):
-        tuner_of(root, folders, tuning=other).run("whyrec finetune ranker", resume=True)
 
 
 def test_warm_items_are_learnt_from_where_the_split_has_them(root, folders):

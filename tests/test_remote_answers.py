@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from conftest import WordEncoder
 from planted_models import PLANTED_SETTINGS, PlantedModels
-from scripted_endpoint import KEY, MODEL, ScriptedEndpoint, completion, says
+from scripted_endpoint import KEY, MODEL, completion, says
 from test_mcp_hostile import HOSTILE
 
 from agent.intent import Comparison, Intent
@@ -28,13 +28,6 @@ from retrieval.contracts import RankRequest
 from retrieval.errors import ModelError, RemoteError
 
 pytestmark = [pytest.mark.enable_socket, pytest.mark.allow_hosts(["127.0.0.1"])]
-
-
-@pytest.fixture
-def scripted(monkeypatch):
-    monkeypatch.setenv("OPENAI_API_KEY", KEY)
-    with ScriptedEndpoint(says("hi")).running() as running:
-        yield running
 
 
 @pytest.fixture

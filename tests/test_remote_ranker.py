@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import signal
+import threading
 
 import pytest
 from ranker_world import environment, indexed_world, said_by, whyrec
@@ -149,22 +151,62 @@ def test_where_it_fails_the_local_one_takes_its_place_and_it_is_said(root, varia
     assert "status 503" in said_by(strict)
 
 
-def test_what_an_interrupted_proof_was_answered_is_not_asked_again(world, variables, scripted, tmp_path):
-    root = shutil.copytree(world, tmp_path / "ws")
-    scripted.script = lambda body: likes_its_own(body) if len(scripted.asked) < 50 else (500, {}, {})
-    failed = whyrec(*PROVE, "-w", root, **variables)
-    assert failed.exit_code == 1
-    assert "status 500" in said_by(failed)
+def kept_in(root):
+    """How many answers an unfinished proof has kept."""
     [kept] = (root / "models" / "remote-ranker" / ".unfinished").glob("*.ndjson")
-    lists = sum(bool(line) for line in kept.read_text().splitlines())
-    assert lists >= 4
+    return sum(bool(line) for line in kept.read_text().splitlines()), kept
+
+
+def answering_first(count, then, answered):
+    """Answers so many requests, whose bodies join ``answered``, before ``then``."""
+
+    def script(body):
+        if len(answered) >= count:
+            return then()
+        answered.append(body)
+        return likes_its_own(body)
+
+    return script
+
+
+@pytest.fixture
+def unproven(world, tmp_path):
+    return shutil.copytree(world, tmp_path / "unproven")
+
+
+def interrupt():
+    signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+    return 500, {}, {}
+
+
+@pytest.mark.parametrize(
+    ("count", "then", "code"), [(44, lambda: (500, {}, {}), 1), (3, interrupt, 130)], ids=["failure", "Ctrl-C"]
+)
+def test_what_an_unfinished_proof_was_answered_is_not_asked_again(unproven, variables, scripted, count, then, code):
+    answered = []
+    scripted.script = answering_first(count, then, answered)  # in the middle of a list
+    result = whyrec(*PROVE, "-w", unproven, **variables)
+    assert result.exit_code == code
+    number, kept = kept_in(unproven)
+    assert number == len(answered) >= count
     with kept.open("a") as file:
         file.write('{"key": "torn')
     scripted.script = likes_its_own
     scripted.asked.clear()
-    result = whyrec(*PROVE, "-f", "json", "-w", root, **variables)
+    result = whyrec(*PROVE, "-f", "json", "-w", unproven, **variables)
     assert result.exit_code == 0, result.output
-    assert len(scripted.asked) == 8 * (json.loads(result.stdout)[0]["lists"] - lists)
+    assert len(scripted.asked) == 8 * json.loads(result.stdout)[0]["lists"] - number
+    assert not any(body in answered for body in scripted.asked)
+    assert not kept.parent.exists()
+
+
+def test_a_finished_proof_leaves_what_another_was_answered(unproven, variables, scripted):
+    scripted.script = answering_first(3, lambda: (500, {}, {}), [])
+    other = variables | {"WHYREC_REMOTE__MODEL": "another"}
+    assert whyrec(*PROVE, "-w", unproven, **other).exit_code == 1
+    scripted.script = likes_its_own
+    assert whyrec(*PROVE, "-w", unproven, **variables).exit_code == 0
+    assert kept_in(unproven)[0] >= 3
 
 
 def test_it_teaches_where_it_is_proven(root, variables, scripted):
@@ -177,6 +219,17 @@ def test_it_teaches_where_it_is_proven(root, variables, scripted):
     other = json.loads(whyrec(*words, **variables | {"WHYREC_REMOTE__MODEL": "another"}).stdout)
     assert other[0]["teacher"] != row["teacher"]
     assert len(scripted.asked) == 24
+
+
+def test_lists_that_it_was_paid_for_are_kept_where_a_later_one_fails(root, variables, scripted):
+    words = ("label", "--lists", "3", "-f", "json", "-w", root)
+    scripted.script = answering_first(20, lambda: (500, {}, {}), [])
+    assert whyrec(*words, **variables).exit_code == 1  # in the middle of the third list
+    scripted.script = likes_its_own
+    scripted.asked.clear()
+    [row] = json.loads(whyrec(*words, **variables).stdout)
+    assert row["asked now"] == 1
+    assert len(scripted.asked) == 8
 
 
 def findings(root, variables):

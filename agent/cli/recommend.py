@@ -106,7 +106,11 @@ ExploreOption = Annotated[
 ExploreSeedOption = Annotated[int, typer.Option("--seed", min=0, help="Of --explore.", **_SHAPING)]
 PinOption = Annotated[
     list[str] | None,
-    typer.Option("--pin", help="A title or id that stands first, whatever else. Can be repeated.", **_SHAPING),
+    typer.Option(
+        "--pin",
+        help="A title or id that stands first, unless the user disliked or hid it. Can be repeated.",
+        **_SHAPING,
+    ),
 ]
 BanOption = Annotated[
     list[str] | None, typer.Option("--ban", help="A title or id that is left out. Can be repeated.", **_SHAPING)

@@ -7,6 +7,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -15,7 +16,8 @@ from pydantic import ValidationError
 
 from agent.remote.answers import Answer
 from agent.remote.options import RemoteSettings
-from agent.remote.spending import Spending
+from agent.remote.retries import pause
+from agent.remote.spending import Reserved, Spending
 from retrieval.errors import ModelError, RemoteError
 
 if TYPE_CHECKING:
@@ -65,25 +67,39 @@ class Endpoint:
         Raises:
             RemoteError: there is none, or it is none, or it may cost more than is left to spend.
         """
-        from agent.remote.transport import NoAnswerError
-
         client = self._client()
         self._pause()
         self._tell(purpose)
         sent = len(json.dumps([*messages, options], ensure_ascii=False).encode("utf-8", "replace"))  # no token is less
-        reserved = self.spending.reserve(purpose, sent + OVERHEAD, longest)
+        reserve = partial(self.spending.reserve, purpose, sent + OVERHEAD, longest)
+        text, reserved = self._tried(reserve, lambda: client.complete(messages, longest, options))
         try:
-            text = client.complete(messages, longest, options)
             answer = Answer.model_validate_json(text)
-        except NoAnswerError as error:
-            if not error.begun:
-                self.spending.cancel(reserved)
-            raise self._failure(str(error)) from None
         except ValidationError:
             raise self._failure("answers something that is no chat completion") from None
         if answer.usage:
             self.spending.settle(reserved, answer.usage.prompt_tokens, answer.usage.completion_tokens)
         return answer
+
+    def _tried(self, reserve: Callable[[], Reserved], send: Callable[[], str]) -> tuple[str, Reserved]:
+        """The answer's text, and what is reserved for it. Each try is reserved, and stays so where it was begun."""
+        from agent.remote.transport import NoAnswerError
+
+        tries, reserved = 1, reserve()
+        while True:
+            try:
+                return send(), reserved
+            except NoAnswerError as error:
+                if not error.begun:
+                    self.spending.cancel(reserved)
+                why = f"{error}, tries: {tries}" if tries > 1 else str(error)
+                if error.pause is None or tries > self.settings.retries:
+                    raise self._failure(why) from None
+                time.sleep(max(error.pause, pause(tries)))
+            try:
+                tries, reserved = tries + 1, reserve()
+            except RemoteError as refused:
+                raise self._failure(f"{why}; it is not tried again: {refused}") from None
 
     def models(self) -> frozenset[str]:
         """The models that the endpoint lists.

@@ -1,23 +1,17 @@
 """Whether a remote language model helps to order lists: judged on validation like a tuned one, kept as its gate."""
 
-import hashlib
-import json
-import shutil
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, astuple
+from dataclasses import asdict
 from pathlib import Path
-
-import numpy as np
 
 from agent.evaluation.output import versions
 from agent.evaluation.watch import Watch
 from agent.gate import Gate, fit_gate
 from agent.models import Models
 from agent.ranking_lists import RankingLists
+from agent.remote.kept import KeptScores
 from agent.remote.ranker import RemoteRanker
 from agent.tuned_ranker import save_ranker
 from agent.unfinished import UNFINISHED
-from retrieval.contracts import Judge, RankRequest
 from retrieval.errors import SplitError
 from retrieval.ranking import Floats
 
@@ -41,7 +35,7 @@ def prove(
 ) -> tuple[Gate, str]:
     """Judge the remote model on at most ``most`` validation lists, and keep the gate, open or not; and its version.
 
-    What was answered is kept until then, so that no list is paid twice after an interruption or a failure.
+    What was answered is kept until then, so that nothing is paid twice after an interruption or a failure.
 
     Raises:
         SplitError: nobody is left to validate on.
@@ -51,9 +45,12 @@ def prove(
     if not asked.rows:
         raise SplitError("nobody is left to judge a ranker on: no validation user has something to be found")
     watch.start("Judging on validation", len(asked.rows))
-    answers = folder / UNFINISHED / f"{models.remote.fingerprint}.ndjson"
-    judge = _Remembering(RemoteRanker(models.remote), answers, watch.advance)
-    gate = fit_gate(source.judged(asked, judge, lambda: None), seed)
+    kept = KeptScores(folder / UNFINISHED / f"{models.remote.fingerprint}.ndjson")
+    ranker, scores = RemoteRanker(models.remote, kept), list[Floats]()
+    for request in source.requests(asked):
+        scores += ranker.score([request])
+        watch.advance()
+    gate = fit_gate(source.judged_by(asked, scores), seed)
     made = {
         "command": command,
         "base": models.remote.settings.name,
@@ -64,42 +61,5 @@ def prove(
         "versions": versions(),
     }
     version = save_ranker(folder, lambda _: None, made, _CARD)
-    shutil.rmtree(answers.parent)
+    kept.drop()
     return gate, version
-
-
-class _Remembering:
-    """A judge that keeps what it was told in a file, a line for each request, and asks for nothing twice."""
-
-    def __init__(self, judge: Judge, file: Path, advance: Callable[[], None]):
-        self._judge = judge
-        self._file = file
-        self._advance = advance
-        self._known = {key: scores for line in self._lines() for key, scores in _read(line)}
-
-    def score(self, requests: Sequence[RankRequest]) -> list[Floats]:
-        """As `Judge.score`."""
-        return [self._one(request) for request in requests]
-
-    def _one(self, request: RankRequest) -> Floats:
-        key = hashlib.sha256(json.dumps(astuple(request)).encode()).hexdigest()
-        if key not in self._known:
-            [scores] = self._judge.score([request])
-            self._known[key] = scores.tolist()
-            self._file.parent.mkdir(parents=True, exist_ok=True)
-            with self._file.open("a", encoding="utf-8") as kept:
-                kept.write(f"\n{json.dumps({'key': key, 'scores': self._known[key]})}\n")  # after a torn line, too
-        self._advance()
-        return np.array(self._known[key], dtype=np.float32)
-
-    def _lines(self) -> list[str]:
-        return self._file.read_text(encoding="utf-8", errors="replace").splitlines() if self._file.is_file() else []
-
-
-def _read(line: str) -> list[tuple[str, list[float]]]:
-    """What a line holds; nothing where the process ended while it was written."""
-    try:
-        found = json.loads(line)
-        return [(str(found["key"]), [float(score) for score in found["scores"]])]
-    except (ValueError, KeyError, TypeError):
-        return []

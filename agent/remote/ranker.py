@@ -9,6 +9,7 @@ import numpy as np
 from agent.mcp.untrusted import cleaned, quoted
 from agent.remote.answers import Answer
 from agent.remote.endpoint import RANKING, Endpoint
+from agent.remote.kept import KeptScores
 from prompts import render
 from retrieval.contracts import RankRequest
 from retrieval.errors import RemoteError
@@ -27,8 +28,10 @@ class RemoteRanker:
     liked items and of the candidate, in quotes, and the words of a query; no id and no name of a person.
     """
 
-    def __init__(self, endpoint: Endpoint):
+    def __init__(self, endpoint: Endpoint, kept: KeptScores | None = None):
+        """``kept``: what it need not be asked again; what it answers joins it."""
         self._endpoint = endpoint
+        self._kept = kept
 
     def rank(self, requests: Sequence[RankRequest], k: int | None = None) -> Rankings:
         """At most k candidates of each request, best first; all of them when k is None."""
@@ -63,9 +66,15 @@ class RemoteRanker:
             query=_shown(request.query) if request.query else "",
             text=_shown(request.texts[place]),
         )
+        known = self._kept.find(said) if self._kept else None
+        if known is not None:
+            return known
         options = {"logprobs": True, "top_logprobs": LIKELIEST, "temperature": 0}
         answer = self._endpoint.ask("scoring candidates", [{"role": "user", "content": said}], 1, options)
-        return self._log_odds(answer, request.candidates[place])
+        score = self._log_odds(answer, request.candidates[place])
+        if self._kept:
+            self._kept.keep(said, score)
+        return score
 
     def _log_odds(self, answer: Answer, item: str) -> float:
         logprobs = answer.choices[0].logprobs

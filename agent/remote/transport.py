@@ -9,6 +9,7 @@ from httpx2 import ConnectError, ConnectTimeout, ReadError, ReadTimeout, Respons
 
 from agent.mcp.untrusted import cleaned, quoted
 from agent.remote.options import RemoteSettings
+from agent.remote.retries import SERVER_FAILS, pause_after
 
 MOST_BYTES = 2**20  # of an answer
 LOOKED_AT = 5.0  # seconds that a look at the list of models may take
@@ -16,15 +17,20 @@ _SAID = 150  # characters of a server's own words that are repeated
 
 
 class NoAnswerError(Exception):
-    """Why there is none, as a clause about the endpoint. begun: one may have been begun, and have to be paid."""
+    """Why there is none, as a clause about the endpoint.
 
-    def __init__(self, why: str, *, begun: bool):
+    begun: one may have been begun, and have to be paid. pause: seconds after which another try may help; None: it will
+    not.
+    """
+
+    def __init__(self, why: str, *, begun: bool, pause: float | None):
         super().__init__(why)
         self.begun = begun
+        self.pause = pause
 
 
 class Client:
-    """Sends requests to one endpoint; time-outs and repeated tries are `openai`'s own.
+    """Sends requests to one endpoint, each once, as each may have to be paid.
 
     Nothing is sent anywhere else, whatever the endpoint answers: redirects are not followed. An answer is at most a
     mebibyte and comes within the time-out, also where it comes byte by byte.
@@ -39,7 +45,7 @@ class Client:
             api_key=key or "none",
             base_url=settings.base_url,
             timeout=settings.timeout,
-            max_retries=settings.retries,
+            max_retries=0,
             default_headers={"Accept-Encoding": "identity", **unsent},  # type: ignore[dict-item]
             http_client=openai.DefaultHttpxClient(follow_redirects=False, event_hooks={"response": [self._bound]}),
         )
@@ -59,7 +65,7 @@ class Client:
         Raises:
             NoAnswerError: there is none.
         """
-        return self._sent(self._client.with_options(timeout=LOOKED_AT, max_retries=0), "/models", None)
+        return self._sent(self._client.with_options(timeout=LOOKED_AT), "/models", None)
 
     def close(self) -> None:
         """Close its connections."""
@@ -76,12 +82,16 @@ class Client:
             begun = not isinstance(error.__cause__, ConnectError | ConnectTimeout)
             why = f"cannot be reached or breaks off ({type(error.__cause__).__name__})"
             if isinstance(error, openai.APITimeoutError):
-                why = f"gave no answer in time ({client.timeout} s, tries: {client.max_retries + 1})"
-            raise NoAnswerError(why, begun=begun) from None
+                why = f"gave no answer in time ({client.timeout} s)"
+            raise NoAnswerError(why, begun=begun, pause=0.0) from None
         except openai.APIStatusError as error:
-            raise NoAnswerError(self._refusal(error.status_code, error.message), begun=False) from None
+            status = error.status_code
+            pause = pause_after(status, error.response.headers)
+            begun = status >= SERVER_FAILS  # a gateway that gives up waiting says so, too
+            raise NoAnswerError(self._refusal(status, error.message), begun=begun, pause=pause) from None
         except (openai.OpenAIError, ValueError, UnicodeError) as error:
-            raise NoAnswerError(f"answers nothing that can be read ({type(error).__name__})", begun=True) from None
+            why = f"answers nothing that can be read ({type(error).__name__})"
+            raise NoAnswerError(why, begun=True, pause=None) from None
         return raw.text
 
     def _refusal(self, status: int, said: str) -> str:
