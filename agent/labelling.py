@@ -65,7 +65,7 @@ class Labeller:
         may = drawn[teacher.may_ask[drawn]]
         self._watch.start("Asking the language model", min(budget.lists, len(may)))
         start = time.monotonic()
-        part = 1 if teacher.study.settings.remote.ranker else PART  # what was paid for is kept at once
+        part = 1 if teacher.study.settings.remote.ranker else PART  # a list that was paid for is kept at once
         done = asked = asked_now = 0
         while done < len(may) and asked < budget.lists and time.monotonic() - start < budget.seconds:
             labelled = teacher.label(may[done : done + min(part, budget.lists - asked)].tolist(), self._said, ask=True)

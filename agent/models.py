@@ -1,6 +1,7 @@
 """Models, loaded when first used: a request that needs none starts without torch."""
 
 import copy
+import threading
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -41,6 +42,7 @@ class Models(Encoders):
         """The same without the remote one, what is loaded shared; the language model also where it is loaded later."""
         local = copy.copy(self)
         local._language_models = self._language_models
+        local._loading = self._loading
         local.settings = self.settings.model_copy(update={"remote": RemoteSettings()})
         for name in _OF_A_RANKER:
             local.__dict__.pop(name, None)
@@ -58,9 +60,14 @@ class Models(Encoders):
         Raises:
             ModelError: it is not installed or cannot be loaded.
         """
-        if not self._language_models:
-            self._language_models.append(self._load_language_model())
-        return self._language_models[0]
+        with self._loading:
+            if not self._language_models:
+                self._language_models.append(self._load_language_model())
+            return self._language_models[0]
+
+    @cached_property
+    def _loading(self) -> threading.Lock:
+        return threading.Lock()
 
     def _load_language_model(self) -> "LanguageModel":
         path = locate_model(self.settings.language_model.model)

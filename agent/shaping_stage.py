@@ -71,10 +71,10 @@ class ShapingStage:
         for item_id in chosen.pinned:
             if item_id in history.never:
                 label = self._workspace.catalog.label(item_id)
-                again = command(f"feedback add USER id:{item_id} like", self._workspace.root)
+                listed = command("feedback list", self._workspace.root)
                 raise InputError(
-                    f"this user disliked or hid {label}, which is never recommended to "
-                    f"them; leave --pin out, or take that back: {again}"
+                    f"this user disliked or hid {label}, which is never recommended to them; leave --pin out, or take "
+                    f"that back: {listed} shows it, and whyrec feedback undo takes the last one back"
                 )
 
     def fill(

@@ -135,7 +135,7 @@ def healed(source: RankingLists, settings: Settings, folder: Path) -> Path:
     if current_ranker(folder) is None:
         models = Models(Way(default_precision(), LAYERS).settings(settings), say)
         with Steps() as watch:
-            plan = Plan(HEALING, every=HEALING)  # looked at once, at its end: nothing is chosen by validation
+            plan = Plan(HEALING, every=HEALING)  # one adapter, that of the end: validation chooses none
             tuner = RankerTuner([source], models, plan, LoraTuning(seed=SEED), folder, watch)
             tuner.run("python -m benchmarks.compression", resume=(folder / UNFINISHED).is_dir())
     return folder

@@ -44,6 +44,8 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import polars as pl
 
+import retrieval
+
 from agent.cli.console import Steps, say
 from agent.cli.options import open_workspace
 from agent.evaluation.draws import ndcg_of_draw, over_draws
@@ -56,6 +58,7 @@ from benchmarks import noise_makers as makers
 from benchmarks.quality import workspace
 from benchmarks.reporting import RESULTS, write_rows
 from finetune.pretraining import Pretraining, pretrain
+from retrieval.artefacts import file_fingerprint
 from retrieval.cf.scorer import Scorer
 from retrieval.cf.scorers import SCORERS
 from retrieval.cf.student import Student, StudentConfig
@@ -157,7 +160,8 @@ class Bench:
         self._folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         with Steps() as watch:
-            twin = folder / f"student-{clean.fingerprint}.json"
+            self._code = file_fingerprint(sorted(Path(retrieval.__file__).parent.rglob("*.py")))
+            twin = folder / f"student-{clean.fingerprint}-{TRIALS}-{self._code}.json"
             if not twin.is_file():
                 twin.write_text(json.dumps(asdict(student_config(clean, TRIALS, watch))))
             self._twin = StudentConfig(**json.loads(twin.read_text()))
@@ -168,7 +172,7 @@ class Bench:
     def measured(self, of: Study, names: Sequence[str], seed: int, *, whole: bool) -> pl.DataFrame:
         """NDCG@10 of each user, a column for each system; ``whole``: asked of histories without noise."""
         texts = hashlib.sha256(of.vectors.tobytes()).hexdigest()
-        made_of = (of.split.fingerprint, texts, self._twin, self._configs, names, whole)
+        made_of = (of.split.fingerprint, texts, self._twin, self._configs, names, whole, self._code)
         made = (*made_of, seed, EPOCHS) if PRETRAINED in names else made_of
         path = self._folder / f"{hashlib.sha256(repr(made).encode()).hexdigest()[:16]}.parquet"
         if not path.is_file():

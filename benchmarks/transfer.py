@@ -144,6 +144,7 @@ class Report:
         self._path = RESULTS / f"{name}.json"
         there = self._path.is_file()
         found = json.loads(self._path.read_text(encoding="utf-8")) if there else {}
+        found |= {"meta": {"strata": found.get("meta", {}).get("strata", {})}}
         self._found: dict[str, Any] = {"meta": {}, "rows": [], "comparisons": []} | found
 
     def put(self, stratum: str, rows: Sequence[Row], found: pl.DataFrame, command: str, **more: object) -> None:

@@ -96,7 +96,7 @@ def test_what_is_disliked_or_hidden_never_returns_until_it_is_liked(say, listed,
 @pytest.mark.parametrize("reaction", ["dislike", "hide"])
 def test_what_is_disliked_or_hidden_cannot_be_pinned_until_it_is_liked(say, listed, reaction, mode):
     say("user-0", "Orbit of Fire", reaction)
-    said = r"this user disliked or hid Orbit of Fire.*leave --pin out.*whyrec feedback add USER id:space-4 like"
+    said = r"this user disliked or hid Orbit of Fire.*leave --pin out.*whyrec feedback list.*whyrec feedback undo"
     with pytest.raises(InputError, match=said):
         listed("user-0", mode=mode, pin=("Orbit of Fire",))
     assert listed("user-3", mode=mode, pin=("Orbit of Fire",))[0] == "space-4"

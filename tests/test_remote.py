@@ -49,8 +49,8 @@ def test_a_request_is_sent_with_the_key_and_nothing_of_the_surroundings(scripted
         ((200, {"choices": []}, {}), "no chat completion"),
         ((200, {"choices": [{"message": {"content": 7}}]}, {}), "no chat completion"),
         ((200, b"[" * 100_000, {}), "no chat completion"),
-        ((200, b" " * 2**21, {}), "cannot be reached or breaks off (ReadError)"),
-        ((200, b"x", {"Content-Encoding": "gzip"}), "cannot be reached or breaks off (ReadError)"),
+        ((200, b" " * 2**21, {}), "gives no answer that is read: it is too long"),
+        ((200, b"x", {"Content-Encoding": "gzip"}), "gives no answer that is read: it is compressed"),
         ((200, b"{}", {"Content-Length": 9, "Connection": "close"}), "cannot be reached or breaks off"),
     ],
 )
@@ -76,7 +76,7 @@ def test_an_answer_that_takes_too_long_is_not_waited_for(scripted, made_endpoint
     endpoint = made_endpoint(timeout=0.3, retries=1)
     with pytest.raises(RemoteError, match=r"gave no answer in time \(0.3 s\), tries: 2"):
         ask(endpoint)
-    assert time.monotonic() - start < 3
+    assert time.monotonic() - start < 6
     with pytest.raises(RemoteError, match="gave no answer in time"):  # it is not asked again at once
         ask(endpoint)
     assert len(scripted.asked) == 2

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import sqlite3
+import threading
 import time
 from itertools import pairwise
 
@@ -10,7 +11,9 @@ from scripted_endpoint import ask, completion, says
 
 from agent.remote import retries
 from agent.remote.endpoint import Endpoint
+from agent.remote.ranker import AT_ONCE, RemoteRanker
 from agent.remote.spending import Spending
+from retrieval.contracts import RankRequest
 from retrieval.errors import RemoteError, WorkspaceError
 
 pytestmark = [pytest.mark.enable_socket, pytest.mark.allow_hosts(["127.0.0.1"])]
@@ -159,9 +162,56 @@ def test_the_cap_on_money_holds_over_tries_too(scripted, made_endpoint):
     assert len(scripted.asked) == 2
 
 
+EIGHT = [RankRequest((), tuple("abcdefgh"), tuple(f"story {place}" for place in range(8)))]
+
+
+@pytest.mark.usefixtures("at_once")
+def test_after_a_failure_that_is_final_no_other_request_is_tried_again(scripted, made_endpoint):
+    def script(body):
+        first = "story 0" in body["messages"][0]["content"]
+        return (400, {}, {}) if first else (503, {}, {"Retry-After": "1"})
+
+    scripted.script = script
+    with pytest.raises(RemoteError, match="status 400"):
+        RemoteRanker(made_endpoint(retries=5)).score(EIGHT)
+    assert len(scripted.asked) <= AT_ONCE
+
+
+@pytest.mark.usefixtures("at_once")
+def test_what_is_halted_waits_no_longer_and_later_requests_are_tried(scripted, made_endpoint):
+    scripted.script = lambda _body: (429, {}, {"Retry-After": "20"})
+    endpoint, failed = made_endpoint(retries=5), []
+
+    def wait():
+        with pytest.raises(RemoteError, match="it is not tried again, as others failed"):
+            ask(endpoint)
+        failed.append(True)
+
+    with endpoint.together() as halt:
+        thread = threading.Thread(target=wait)
+        thread.start()
+        while not scripted.asked:
+            time.sleep(0.01)
+        halt()
+        thread.join(10)
+    assert failed == [True]
+    assert len(scripted.asked) == 1
+    one_after_another(scripted, (429, {}, {}))
+    assert ask(endpoint).message.content == "hi"
+
+
+@pytest.mark.usefixtures("at_once")
+@pytest.mark.parametrize("answer", [(200, b" " * 2**21, {}), (200, b"x", {"Content-Encoding": "gzip"})])
+def test_an_answer_that_is_not_read_is_not_asked_for_again(scripted, made_endpoint, answer):
+    scripted.script = lambda _body: answer
+    with pytest.raises(RemoteError, match="gives no answer that is read"):
+        ask(made_endpoint(retries=3))
+    assert len(scripted.asked) == 1
+
+
 @pytest.mark.usefixtures("at_once")
 def test_what_is_refused_as_it_is_is_sent_once(scripted, made_endpoint):
-    for answer in ((400, {}, {}), (401, {}, {}), (404, {}, {}), (429, {}, {"x-should-retry": "false"})):
+    for answer in ((400, {}, {}), (401, {}, {}), (404, {}, {}), (501, {}, {}), (429, {}, {"x-should-retry": "false"})):
         scripted.asked.clear()
         scripted.script = lambda _body, answer=answer: answer
         with pytest.raises(RemoteError, match=f"status {answer[0]}"):
@@ -182,7 +232,17 @@ def test_the_pause_that_a_server_asks_for_is_kept(scripted, made_endpoint):
 
 @pytest.mark.parametrize(
     ("said", "seconds"),
-    [("7", 7), ("-7", 0), ("nan", 0), ("soon", 0), ("", 0), ("Wed, 21 Oct 2015 07:28:00 GMT", 0), ("1e999", None)],
+    [
+        ("30", 30),
+        ("31", None),
+        ("7", 7),
+        ("-7", 0),
+        ("nan", 0),
+        ("soon", 0),
+        ("", 0),
+        ("Wed, 21 Oct 2015 07:28:00 GMT", 0),
+        ("1e999", None),
+    ],
 )
 def test_a_retry_after_that_is_odd(said, seconds):
     assert retries.pause_after(429, {"retry-after": said}) == seconds
@@ -190,8 +250,8 @@ def test_a_retry_after_that_is_odd(said, seconds):
 
 def test_a_retry_after_may_be_a_date():
     for zone in ("GMT", "-0000"):
-        date = time.strftime(f"%a, %d %b %Y %H:%M:%S {zone}", time.gmtime(time.time() + 60))
-        assert retries.pause_after(503, {"retry-after": date}) == pytest.approx(60, abs=5)
+        date = time.strftime(f"%a, %d %b %Y %H:%M:%S {zone}", time.gmtime(time.time() + 20))
+        assert retries.pause_after(503, {"retry-after": date}) == pytest.approx(20, abs=5)
 
 
 def test_pauses_grow_to_a_longest():

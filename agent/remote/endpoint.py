@@ -1,12 +1,13 @@
 """A remote language model: asked under a spending cap; what goes wrong is a sentence without the key."""
 
+import contextlib
 import hashlib
 import json
 import os
 import threading
 import time
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -39,6 +40,7 @@ class Endpoint:
         self._say = say
         self._told: set[str] = set()
         self._failed: tuple[float, str] | None = None
+        self._halted = threading.Event()
         self._made: Client | None = None
         self._lock = threading.Lock()
 
@@ -95,11 +97,28 @@ class Endpoint:
                 why = f"{error}, tries: {tries}" if tries > 1 else str(error)
                 if error.pause is None or tries > self.settings.retries:
                     raise self._failure(why) from None
-                time.sleep(max(error.pause, pause(tries)))
+                self._wait(max(error.pause, pause(tries)), why)
             try:
                 tries, reserved = tries + 1, reserve()
             except RemoteError as refused:
                 raise self._failure(f"{why}; it is not tried again: {refused}") from None
+
+    def _wait(self, seconds: float, why: str) -> None:
+        """Until the next try; RemoteError: another request failed meanwhile, or all are halted."""
+        if self._halted.wait(seconds):
+            raise RemoteError(f"the language model {self.settings.name} {why}; it is not tried again, as others failed")
+        self._pause()
+
+    @contextlib.contextmanager
+    def together(self) -> Iterator[Callable[[], None]]:
+        """For requests of several threads: what is called where one failed or Ctrl-C came, so that none is tried again.
+
+        The threads must have ended when the block is left.
+        """
+        try:
+            yield self._halted.set
+        finally:
+            self._halted.clear()
 
     def models(self) -> frozenset[str]:
         """The models that the endpoint lists.

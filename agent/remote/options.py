@@ -33,7 +33,13 @@ class RemoteSettings(BaseModel):
     limit: Literal["max_tokens", "max_completion_tokens"] = Field(
         "max_tokens", description="what the endpoint calls the most tokens of an answer; some know the second alone"
     )
-    retries: int = Field(2, ge=0, le=10, description="tries after the first that failed, each after a longer pause")
+    retries: int = Field(
+        2,
+        ge=0,
+        le=10,
+        description="tries after the first that failed, each after a longer pause; where "
+        "the server asks for one above 30 s there are none",
+    )
     most_tokens: int = Field(
         _MILLION, ge=1, description="tokens, read and written, after which it is asked no more; whyrec doctor counts"
     )

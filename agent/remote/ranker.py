@@ -50,12 +50,13 @@ class RemoteRanker:
         return [np.array([next(found) for _ in request.candidates], dtype=np.float32) for request in requests]
 
     def _all(self, asked: Sequence[tuple[RankRequest, int]]) -> list[float]:
-        """Several at a time; after the first failure no further one is sent."""
-        with ThreadPoolExecutor(AT_ONCE) as pool:
-            futures = [pool.submit(self._asked, request, place) for request, place in asked]
+        """Several at a time; after the first failure that is final no further one is sent."""
+        with self._endpoint.together() as halt, ThreadPoolExecutor(AT_ONCE) as pool:
             try:
+                futures = [pool.submit(self._asked, request, place) for request, place in asked]
                 return [future.result() for future in futures]
             except BaseException:
+                halt()
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
 

@@ -9,14 +9,16 @@ from email.utils import parsedate_to_datetime
 
 FIRST = 0.5  # seconds before the second try
 LONGEST = 8.0  # seconds before a later one
-MOST_ASKED = 120.0  # seconds that a server may ask to wait; where it asks for more, it is not asked again
+MOST_ASKED = 30.0  # seconds that a server may ask to wait; where it asks for more, it is not asked again
 SERVER_FAILS = 500  # and above: what was asked may have been begun
 _PASSING = (408, 409, 429)  # of the others, those that may pass
+_LASTING = (501, 505)  # of these, those that will not
 
 
 def pause_after(status: int, headers: Mapping[str, str]) -> float | None:
     """The seconds after which what was refused may be sent again, at the least; None: another try would not help."""
-    if headers.get("x-should-retry") == "false" or not (status in _PASSING or status >= SERVER_FAILS):
+    may_pass = status in _PASSING or (status >= SERVER_FAILS and status not in _LASTING)
+    if headers.get("x-should-retry") == "false" or not may_pass:
         return None
     asked = _asked(headers.get("retry-after", ""))
     return asked if asked <= MOST_ASKED else None

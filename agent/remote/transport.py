@@ -29,6 +29,10 @@ class NoAnswerError(Exception):
         self.pause = pause
 
 
+class _UnreadError(ReadError):
+    """The answer is not read: it is too long, or compressed."""
+
+
 class Client:
     """Sends requests to one endpoint, each once, as each may have to be paid.
 
@@ -80,6 +84,10 @@ class Client:
                 raw = client.post(path, cast_to=Response, body=body, options=self._options)
         except openai.APIConnectionError as error:  # time-outs are among them
             begun = not isinstance(error.__cause__, ConnectError | ConnectTimeout)
+            if isinstance(error.__cause__, _UnreadError):
+                raise NoAnswerError(
+                    f"gives no answer that is read: {error.__cause__}", begun=True, pause=None
+                ) from None
             why = f"cannot be reached or breaks off ({type(error.__cause__).__name__})"
             if isinstance(error, openai.APITimeoutError):
                 why = f"gave no answer in time ({client.timeout} s)"
@@ -107,7 +115,7 @@ class Client:
     def _bound(self, response: Response) -> None:
         response.stream = _Bounded(response.stream, time.monotonic() + self._settings.timeout)  # type: ignore[arg-type]
         if response.headers.get("content-encoding", "identity") != "identity":
-            raise ReadError("the answer is compressed, which was not asked for")
+            raise _UnreadError("it is compressed, which was not asked for")
 
 
 class _Bounded(SyncByteStream):
@@ -122,7 +130,7 @@ class _Bounded(SyncByteStream):
         for part in self._stream:
             size += len(part)
             if size > MOST_BYTES:
-                raise ReadError("the answer is too long")
+                raise _UnreadError("it is too long")
             if time.monotonic() > self._until:
                 raise ReadTimeout("the answer takes too long")
             yield part
