@@ -45,7 +45,6 @@ import numpy as np
 import polars as pl
 
 import retrieval
-
 from agent.cli.console import Steps, say
 from agent.cli.options import open_workspace
 from agent.evaluation.draws import ndcg_of_draw, over_draws
