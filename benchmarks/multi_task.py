@@ -37,6 +37,7 @@ from agent.models import Models
 from agent.ranker_tuning import WEIGHT
 from agent.ranking_lists import TEXT_ALONE, RankingLists, Retrieval
 from agent.writer_tuning import Plan, WriterTuner, lora_tuning
+from benchmarks.multi_task_table import SEED, SYSTEMS, Measured, figures, joined, kept
 from benchmarks.quality import workspace
 from benchmarks.reporting import RESULTS, write_report
 from finetune.adapters import WEIGHTS, load_adapter, save_adapter, using
@@ -48,15 +49,10 @@ from finetune.ranker_training import RankerTrainer
 from finetune.writer import EXPLAIN, LMWriter
 from finetune.writer_training import Sentences, WriterTrainer, pack_sentences, writing_loss
 from prompts import shapes, wordings
-from retrieval.significance import compare
 
-NAME, SEED, CANDIDATES, SIZE, KEPT = "multi-task", 0, 20, 10, 5
+NAME, CANDIDATES, SIZE, KEPT = "multi-task", 20, 10, 5
 HELD_OUT = 0.2  # of the sentences of each shape
 ALPHAS = {"retrieved": 0.0, "mixed": WEIGHT, "ranked": 1.0}
-MIXED, LOSS = "ndcg@10 mixed", "held-out loss"
-SYSTEMS: dict[str, float | None] = {"ranker": None, "writer": None, "both 0.3": 0.3, "both 1": 1.0}  # λ
-BOTH = [name for name, weight in SYSTEMS.items() if weight is not None]
-TWO = ("ranker", "writer")
 
 
 @dataclass(frozen=True)
@@ -66,31 +62,6 @@ class Size:
     lists: int
     watched: int
     written: int
-
-
-@dataclass(frozen=True)
-class Measured:
-    """What an adapter does: for each list its figures, the loss of each held-out sentence, and what was written.
-
-    A task that it has not learnt has nothing.
-    """
-
-    ndcg: dict[str, list[float]]
-    loss: list[float]
-    written: dict[str, int]
-    size: int
-    seconds: float
-
-    def half(self, number: int) -> dict[str, np.ndarray]:
-        """By name what was measured on the lists and sentences of a half."""
-        parts = {f"ndcg@10 {name}": values for name, values in self.ndcg.items()} | {LOSS: self.loss}
-        found = {name: np.array(values) for name, values in parts.items() if values}
-        return {name: values[halves(len(values))[number]] for name, values in found.items()}
-
-
-def halves(count: int) -> list[np.ndarray]:
-    """To choose on, and to report."""
-    return np.array_split(np.random.default_rng(SEED).permutation(count), 2)
 
 
 def held_out() -> dict[str, tuple[str, ...]]:
@@ -224,61 +195,6 @@ class Bench:
             tuner._close_round(loss)
             written = {key: value for key, value in asdict(tuner._rounds[0]).items() if key != "loss"}
         return Measured(ndcg, loss, written, (adapter / WEIGHTS).stat().st_size, seconds)
-
-
-def shortfall(one: Measured, ranker: Measured, writer: Measured) -> float:
-    """What one adapter loses of two, in shares, where λ is chosen."""
-    means = [{name: float(values.mean()) for name, values in m.half(0).items()} for m in (one, ranker, writer)]
-    lost = (means[1][MIXED] - means[0][MIXED]) / means[1][MIXED]
-    return lost + (means[0][LOSS] - means[2][LOSS]) / means[2][LOSS]
-
-
-def row(*adapters: Measured) -> dict[str, object]:
-    """What adapters do together: each figure of the one that has learnt it."""
-    found: dict[str, object] = {}
-    for one in adapters:
-        found |= {name: round(float(values.mean()), 4) for name, values in one.half(1).items()} | one.written
-    size, seconds = sum(one.size for one in adapters), sum(one.seconds for one in adapters)
-    return {**found, "bytes": size, "seconds": round(seconds)}
-
-
-def against(one: Measured, ranker: Measured, writer: Measured) -> dict[str, dict[str, float]]:
-    """What one adapter gains over two, with its interval; of the loss, less is better."""
-    two = ranker.half(1) | writer.half(1)
-    found = {}
-    for name, ours in one.half(1).items():
-        gain = compare(ours, [two[name]], SEED)[0]
-        found[name] = {part: round(getattr(gain, part), 4) for part in ("delta", "low", "high")}
-    return {name: values for name, values in found.items() if "retrieved" not in name}
-
-
-def figures(found: dict[str, Measured]) -> dict[str, object]:
-    """The table, and where λ was chosen."""
-    table = {name: row(one) for name, one in found.items()}
-    if not set(TWO) <= set(found):
-        return {"table": table}
-    two = [found[name] for name in TWO]
-    costs = {name: round(shortfall(found[name], *two), 4) for name in BOTH if name in found}
-    return {
-        "table": {"two adapters": row(*two), **table},
-        "lost where λ is chosen": costs,
-        "chosen": min(costs, key=lambda name: costs[name]) if costs else None,
-        "one against two": {name: against(found[name], *two) for name in costs},
-    }
-
-
-def kept(path: Path, settings: dict[str, object]) -> dict[str, dict[str, object]]:
-    """What a report of the same settings has, part by part."""
-    report = json.loads(path.read_text()) if path.is_file() else {"meta": {"settings": None}}
-    return report["figures"] if report["meta"]["settings"] == settings else {}
-
-
-def joined(before: dict, now: dict) -> dict[str, object]:
-    """What was found now, and what of before is not there any more."""
-    return {
-        **before,
-        **{key: {**before.get(key, {}), **value} if isinstance(value, dict) else value for key, value in now.items()},
-    }
 
 
 def main() -> None:

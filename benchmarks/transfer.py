@@ -142,17 +142,16 @@ class Report:
     def __init__(self, name: str):
         """``name``: of the file, which may be there already."""
         self._path = RESULTS / f"{name}.json"
-        there = self._path.is_file()
-        found = json.loads(self._path.read_text(encoding="utf-8")) if there else {}
-        found |= {"meta": {"strata": found.get("meta", {}).get("strata", {})}}
-        self._found: dict[str, Any] = {"meta": {}, "rows": [], "comparisons": []} | found
+        self._found: dict[str, Any] = {"meta": {"strata": {}}, "rows": [], "comparisons": []}
+        if self._path.is_file():
+            self._found = json.loads(self._path.read_text(encoding="utf-8"))
 
     def put(self, stratum: str, rows: Sequence[Row], found: pl.DataFrame, command: str, **more: object) -> None:
         """Write what all seeds say of a stratum. ``more``: beside the command that made it."""
         for kind, new in (("rows", [asdict(row) for row in rows]), ("comparisons", against(stratum, found))):
             self._found[kind] = [one for one in self._found[kind] if one["stratum"] != stratum] + new
         made = {"command": command, **more, "versions": versions(), "machine": machine()}
-        self._found["meta"].setdefault("strata", {})[stratum] = made
+        self._found["meta"]["strata"][stratum] = made
         self._path.write_text(as_text(self._found), encoding="utf-8")
 
 

@@ -13,20 +13,8 @@ from tiny_language_model import save_tiny_language_model
 
 from agent.cli.options import Opened
 from agent.settings import EncoderSettings, FeatureSettings, LanguageModelSettings
-from benchmarks.multi_task import (
-    LOSS,
-    MIXED,
-    Bench,
-    Measured,
-    Size,
-    figures,
-    halves,
-    held_out,
-    joined,
-    kept,
-    learnable,
-    shortfall,
-)
+from benchmarks.multi_task import Bench, Size, held_out, learnable
+from benchmarks.multi_task_table import LOSS, MIXED, Measured, figures, halves, joined, kept, shortfall
 from finetune.adapters import using
 from finetune.language_model import load_language_model
 from finetune.multi_task import MultiTaskTrainer
