@@ -4,13 +4,16 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from retrieval.cf.student import Student
 from retrieval.data.events import History
 from retrieval.data.histories import Histories
 from retrieval.ranking import Floats
-from retrieval.text.profile import SHARPNESS
+from retrieval.text.scorers import SoftKnnConfig
+from retrieval.text.spread import Spread
 
+TEXT = SoftKnnConfig()
 LOOKED_AT = 50  # items of a history whose effect is computed, at most
 
 
@@ -44,20 +47,29 @@ class StudentAttribution:
 
 
 class TextAttribution:
-    """By the soft maximum of the cosines of texts, as the text alone ranks (`Interest.score`)."""
+    """By the closeness of texts, as the text alone ranks (`Interest.score`)."""
 
-    def __init__(self, vectors: Callable[[Sequence[str]], Floats]):
-        """``vectors`` gives the text vectors (n, d) of item ids."""
+    def __init__(self, vectors: Callable[[Sequence[str]], Floats], spread: Callable[[], Spread]):
+        """``vectors`` gives the text vectors (n, d) of item ids, ``spread`` tells how far all of them spread."""
         self._vectors = vectors
+        self._spread = spread
 
-    def effects(self, item_id: str, history: History, among: Sequence[str]) -> dict[str, float]:  # noqa: ARG002
-        """As `Attribution`; of the history, the text knows ``among`` alone."""
-        vectors = self._vectors([item_id, *among]).astype(np.float64)
-        cosines = vectors[1:] @ vectors[0]
-        if len(among) == 1:
-            return {among[0]: float(cosines[0])}
-        weights = np.exp(SHARPNESS * cosines)
-        with_all, without = np.log(weights.mean()), np.log((weights.sum() - weights) / (len(among) - 1))
-        effects = (with_all - without) / SHARPNESS
+    def effects(self, item_id: str, history: History, among: Sequence[str]) -> dict[str, float]:
+        """As `Attribution`; what is nearest is looked for in ``among`` alone, as the other items were not liked."""
+        others = [one for one in history.items if one not in {*among, item_id, *history.never}]
+        vectors = self._vectors([item_id, *among, *others])
+        item, liked, rest = vectors[0], vectors[1 : 1 + len(among)], vectors[1 + len(among) :]
+        all_of_it = liked.sum(axis=0) + np.float32(TEXT.weak) * rest.sum(axis=0)
+        towards = self._spread().towards(np.stack([all_of_it, *(all_of_it - liked)]), TEXT.flat) @ item
+        effects = _nearest(liked @ item) + TEXT.lean * (towards[0] - towards[1:])
         strongest = np.argsort(-effects, kind="stable")[:LOOKED_AT]
         return {among[place]: float(effects[place]) for place in strongest}
+
+
+def _nearest(cosines: Floats) -> NDArray[np.float64]:
+    """(n,) what the soft maximum of cosines is less without each of them."""
+    weights = np.exp(TEXT.sharpness * cosines.astype(np.float64))
+    if len(cosines) == 1:
+        return cosines.astype(np.float64)
+    with_all, without = np.log(weights.mean()), np.log((weights.sum() - weights) / (len(weights) - 1))
+    return np.asarray((with_all - without) / TEXT.sharpness)

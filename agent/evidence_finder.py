@@ -10,7 +10,7 @@ from functools import cached_property
 
 import numpy as np
 
-from agent.attribution import Attribution, TextAttribution
+from agent.attribution import Attribution
 from agent.evidence import Cited, Evidence, SharedAttribute, Taste, is_plural
 from agent.protected import is_protected
 from retrieval.data.catalog import WORD, Attribute, Catalog
@@ -43,19 +43,19 @@ class EvidenceFinder:
         self,
         catalog: Catalog,
         vectors: Callable[[Sequence[str]], Floats],
+        attribution: Attribution,
         crowd: Crowd | None = None,
-        attribution: Attribution | None = None,
     ):
         """vectors: gives the text vectors (n, d) of item ids. crowd: whose likes are evidence; None: nobody's.
 
-        attribution: tells what in a history speaks for an item; None: its text does.
+        attribution: tells what in a history speaks for an item.
         """
         self._catalog = catalog
         self._fetch = vectors
         self._fetched: dict[str, Floats] = {}
         self._crowd = crowd
         self._they = crowd.verb if crowd else "liked"
-        self._attribution = attribution or TextAttribution(self._vectors)
+        self._attribution = attribution
         self._count = Counter(a for item_id in catalog.ids for a in set(catalog.attributes(item_id)))
 
     def find(self, item_id: str, taste: Taste) -> Evidence:

@@ -39,8 +39,10 @@ def bring_up_to_date(
         shutil.rmtree(workspace.root / "features", ignore_errors=True)
     item_index = ItemIndex(path, fingerprint, options, create=True)
     changes = item_index.changes(catalog)
-    if changes.write and item_index.has_drifted(catalog, encoder):
-        models.say("The catalog has changed so much that all vectors are whitened anew")
+    drifted = bool(changes.write) and item_index.has_drifted(catalog, encoder)
+    if drifted or item_index.is_older:
+        why = "The catalog has changed so much" if drifted else "This index lacks so much of what is kept today"
+        models.say(f"{why} that all vectors are whitened anew")
         delete_collection(path, options)
         item_index = ItemIndex(path, fingerprint, options, create=True)
         changes = item_index.changes(catalog)

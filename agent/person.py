@@ -14,8 +14,9 @@ from retrieval.data.titles import TitleMatcher
 from retrieval.data.workspace import Workspace
 from retrieval.errors import InputError
 from retrieval.ranking import Floats
-from retrieval.text.profile import Profile, interest_in
+from retrieval.text.profile import Interest, Profile, interest_in
 from retrieval.text.scorers import SoftKnnConfig
+from retrieval.text.spread import Spread
 from retrieval.text.tower import Tower
 
 
@@ -42,8 +43,8 @@ class Person:
 class PersonReader:
     """Makes a `Person` of a request.
 
-    vectors: gives the vectors of items by id; encode: that of words. text: how a history is scored; None: by what was
-    liked. tower: what was learnt about texts; None where it has no say.
+    vectors: gives the vectors of items by id; spread: how far they spread; encode: gives that of words. text: how a
+    history is scored; None: by what was liked. tower: what was learnt about texts; None where it has no say.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class PersonReader:
         settings: Settings,
         titles: TitleMatcher,
         vectors: Callable[[Sequence[str]], Floats],
+        spread: Callable[[], Spread],
         encode: Callable[[Sequence[str]], Floats],
         text: SoftKnnConfig | None,
         tower: Tower | None,
@@ -60,6 +62,7 @@ class PersonReader:
         self._settings = settings
         self._titles = titles
         self._vectors = vectors
+        self._spread = spread
         self._encode = encode
         self._text = text or SoftKnnConfig(positive_from=settings.events.liked_from)
         self._tower = tower
@@ -81,7 +84,8 @@ class PersonReader:
             ruled_out = ", ".join(unwanted)
             notes.append(f"a query cannot rule out yet ({ruled_out}); use --where, as in 'genres !~ Horror'")
         searched = history.items if self._text.positive_from is None else liked
-        interests = [interest_in(self._vectors(items), self._text.sharpness) for items in (searched, named) if items]
+        had = tuple(item_id for item_id in history.items if item_id not in history.never or item_id in searched)
+        interests = [self._interest(*items) for items in ((searched, had), (named, named)) if items[0]]
         if not interests and asked is None:
             raise InputError(request.nothing_to_go_on)
         exclude = history.excluded(had=request.exclude_seen) | set(named)
@@ -96,6 +100,12 @@ class PersonReader:
         meant = None if asked is None else interest_in(asked)
         profile = Profile(tuple(interests), exclude, query, meant)
         return Person(taste, profile, known, tuple(notes), tower)
+
+    def _interest(self, liked: Sequence[str], had: Sequence[str]) -> Interest:
+        """In what is like ``liked``, and leans to where all is that the person ``had``."""
+        positive = np.isin(had, liked)
+        lean = self._text.direction(self._spread(), self._vectors(had), positive)
+        return interest_in(self._vectors(liked), self._text.sharpness, lean)
 
     def _history(self, request: Request) -> History:
         if request.history is not None:

@@ -13,8 +13,8 @@ from agent.evaluation.tuning import tuned
 from agent.evaluation.watch import Watch
 from agent.gate import JudgedList
 from agent.tuned_ranker import Learnt
-from retrieval.cf.fused import SINGLE, Fused, Fusion, Strategy
-from retrieval.cf.live import TEXT, kept_fusion
+from retrieval.cf.fused import Fused, Fusion, Strategy
+from retrieval.cf.live import TEXT_ALONE, described, kept_fusion
 from retrieval.cf.scorer import System, TrainingData
 from retrieval.cf.scorers import SCORERS
 from retrieval.contracts import Judge, RankRequest
@@ -27,8 +27,6 @@ from retrieval.text.profile import telling
 
 if TYPE_CHECKING:
     from finetune.ranker_training import TrainingList
-
-TEXT_ALONE = Fusion(SINGLE, (TEXT,), (1.0,))
 
 
 class Retrieval:
@@ -56,7 +54,7 @@ class Retrieval:
     @property
     def described(self) -> dict[str, Any]:
         """As `retrieval.cf.live.described`."""
-        return {"strategy": self.fusion.strategy, **self.fusion.constants}
+        return described(self.fusion)
 
 
 def find_retrieval(study: Study, trials: int, watch: Watch) -> Retrieval:

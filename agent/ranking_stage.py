@@ -13,7 +13,7 @@ from agent.person import Person
 from agent.request import Answer, Request
 from agent.settings import Settings
 from agent.tuned_ranker import UNPROVEN, TunedRanker
-from retrieval.cf.live import LiveFusion, described
+from retrieval.cf.live import TEXT_ALONE, LiveFusion, described
 from retrieval.contracts import RankRequest
 from retrieval.data.workspace import Workspace
 from retrieval.errors import RemoteError, command
@@ -122,7 +122,7 @@ class RankingStage:
             return UNPROVEN
         if request.query.strip() or (request.user is None and request.history is None):
             return "it was proven on people with a history alone"
-        if tuned.retrieval != described(live):
+        if tuned.retrieval != described(live.fusion if live else TEXT_ALONE):
             again = command("finetune ranker", self._workspace.root)
             return f"it was proven on candidates of other scorers than serve now; renew it: {again}"
         return ""

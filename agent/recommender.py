@@ -5,7 +5,7 @@ from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from agent.attribution import Attribution, StudentAttribution
+from agent.attribution import Attribution, StudentAttribution, TextAttribution
 from agent.evidence import Taste
 from agent.evidence_finder import EvidenceFinder
 from agent.explanation import Explainer, Explanation
@@ -28,6 +28,7 @@ from retrieval.text.filters import Where, compile_where
 from retrieval.text.index import ItemIndex, open_index
 from retrieval.text.profile import Profile, interest_in
 from retrieval.text.retriever import TextRetriever
+from retrieval.text.spread import Spread
 from retrieval.text.tower import Tower
 
 if TYPE_CHECKING:
@@ -98,12 +99,15 @@ class Recommender:
         def encode(texts: Sequence[str]) -> Floats:
             return self.index.encode(self._models.query_encoder, texts)
 
+        def spread() -> Spread:
+            return self.index.spread
+
         tower = self._live.tower if self._live else None
-        return PersonReader(self._workspace, self._settings, self.titles, vectors, encode, text, tower)
+        return PersonReader(self._workspace, self._settings, self.titles, vectors, spread, encode, text, tower)
 
     @cached_property
     def _evidence_by_text(self) -> EvidenceFinder:
-        return self._finder(None)
+        return self._finder(TextAttribution(self.index.vectors, lambda: self.index.spread))
 
     @cached_property
     def _evidence(self) -> EvidenceFinder:
@@ -113,9 +117,9 @@ class Recommender:
             return self._evidence_by_text
         return self._finder(StudentAttribution(stored.student, sorted(self.catalog.ids)))
 
-    def _finder(self, attribution: Attribution | None) -> EvidenceFinder:
+    def _finder(self, attribution: Attribution) -> EvidenceFinder:
         crowd = Crowd(self._workspace, self._settings.events.liked_from, self._settings.events.verb)
-        return EvidenceFinder(self.catalog, self.index.vectors, crowd, attribution)
+        return EvidenceFinder(self.catalog, self.index.vectors, attribution, crowd)
 
     def recommend(self, request: Request) -> Answer:
         """Recommend at most ``request.k`` items.

@@ -14,10 +14,11 @@ from agent.evaluation.study import Question, Study
 from agent.evaluation.watch import Watch
 from agent.gate import CLOSED, put_together
 from agent.models import Models
-from agent.ranking_lists import TEXT_ALONE, Requests, Retrieval, find_retrieval
+from agent.ranking_lists import Requests, Retrieval, find_retrieval
 from agent.settings import RANKER, REMOTE_RANKER
 from agent.tuned_ranker import UNPROVEN, TunedRanker, ranker_of_split
 from agent.tuned_study import open_study
+from retrieval.cf.live import TEXT_ALONE
 from retrieval.cf.scorer import System, TrainingData
 from retrieval.contracts import Judge
 from retrieval.data.histories import Histories

@@ -42,13 +42,14 @@ from agent.evaluation.report import Row
 from agent.evaluation.study import Question, Study
 from agent.models import Models
 from agent.ranker_tuning import Plan, RankerTuner
-from agent.ranking_lists import TEXT_ALONE, Asked, RankingLists, Retrieval
+from agent.ranking_lists import Asked, RankingLists, Retrieval
 from agent.settings import Settings
 from agent.tuned_ranker import current_ranker
 from agent.unfinished import UNFINISHED
 from benchmarks.quality import workspace
 from benchmarks.reporting import write_rows
 from finetune.lora import LoraTuning
+from retrieval.cf.live import TEXT_ALONE
 from retrieval.cf.student import StudentConfig
 from retrieval.contracts import RankRequest
 

@@ -35,7 +35,7 @@ from agent.evaluation.watch import Watch
 from agent.gate import KINDS, JudgedLists
 from agent.models import Models
 from agent.ranker_tuning import WEIGHT
-from agent.ranking_lists import TEXT_ALONE, RankingLists, Retrieval
+from agent.ranking_lists import RankingLists, Retrieval
 from agent.writer_tuning import Plan, WriterTuner, lora_tuning
 from benchmarks.multi_task_table import SEED, SYSTEMS, Measured, figures, joined, kept
 from benchmarks.quality import workspace
@@ -49,6 +49,7 @@ from finetune.ranker_training import RankerTrainer
 from finetune.writer import EXPLAIN, LMWriter
 from finetune.writer_training import Sentences, WriterTrainer, pack_sentences, writing_loss
 from prompts import shapes, wordings
+from retrieval.cf.live import TEXT_ALONE
 
 NAME, CANDIDATES, SIZE, KEPT = "multi-task", 20, 10, 5
 HELD_OUT = 0.2  # of the sentences of each shape

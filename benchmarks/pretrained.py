@@ -18,11 +18,12 @@ from agent.cli.options import open_workspace
 from agent.evaluation.study import Question, Study
 from agent.models import Models
 from agent.ranker_tuning import Plan, RankerTuner
-from agent.ranking_lists import TEXT_ALONE, RankingLists, Retrieval
+from agent.ranking_lists import RankingLists, Retrieval
 from agent.settings import PACKAGED_RANKER
 from benchmarks.quality import GAMES, workspace
 from finetune.lora import LoraTuning
 from retrieval.artefacts import atomic_folder
+from retrieval.cf.live import TEXT_ALONE
 from retrieval.data.splits import Split
 
 DATA = ("movielens-small", GAMES)

@@ -1,5 +1,7 @@
 """What items of a history do for a score, and what everybody's likes say of two items."""
 
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 import pytest
@@ -12,7 +14,9 @@ from retrieval.cf.student import Student, StudentConfig
 from retrieval.data.crowd import Crowd
 from retrieval.data.events import History
 from retrieval.data.histories import Histories
-from retrieval.text.profile import Interest
+from retrieval.text.profile import interest_in
+from retrieval.text.scorers import SoftKnnConfig
+from retrieval.text.spread import FEWEST, Spread
 
 
 @pytest.fixture(scope="module")
@@ -37,19 +41,30 @@ def test_an_effect_is_what_the_score_loses_without_the_item(student):
     assert len({round(effect, 6) for effect in effects.values()}) > 1
 
 
-def test_the_texts_say_what_the_soft_maximum_loses():
+@pytest.mark.parametrize("liked", ["1234", "1"])
+@pytest.mark.parametrize("items", [FEWEST - 1, FEWEST])
+def test_the_texts_say_what_the_score_loses(items, liked):
     rng = np.random.default_rng(5)
-    vectors = rng.normal(size=(5, 8)).astype(np.float32)
+    vectors = rng.normal(size=(7, 8)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    of = {str(place): vector for place, vector in enumerate(vectors)}
-    effects = TextAttribution(lambda ids: np.stack([of[one] for one in ids])).effects("0", History((), ()), "1234")
+    spread, config = replace(Spread.fit(vectors), items=items), SoftKnnConfig()
+    history = History((*liked, "5", "6"), (5.0,) * len(liked) + (1.0, 1.0), never=frozenset("6"))
+    attribution = TextAttribution(lambda ids: vectors[[int(one) for one in ids]], lambda: spread)
+    effects = attribution.effects("0", history, liked)
 
     def score(ids):
-        anchors = np.stack([of[one] for one in ids])
-        return float(Interest(anchors, anchors).score(vectors[:1])[0])
+        had = vectors[[int(one) for one in (*ids, "5")]]
+        lean = config.direction(spread, had, np.arange(len(had)) < len(ids))
+        if not ids:  # nothing is near, and only where the person leans is left
+            return float(lean.score(vectors[:1])[0]) if lean else 0.0
+        return float(interest_in(had[:-1], config.sharpness, lean).score(vectors[:1])[0])
 
-    for item in "1234":
-        assert effects[item] == pytest.approx(score("1234") - score("1234".replace(item, "")), abs=1e-5)
+    for item in liked:
+        assert effects[item] == pytest.approx(score(liked) - score(liked.replace(item, "")), abs=1e-5)
+
+
+def by_text(index):
+    return TextAttribution(index.vectors, lambda: index.spread)
 
 
 def liked(*items):
@@ -69,7 +84,7 @@ def crowded(planted, planted_index):
             def events(self):
                 return events.lazy()
 
-        return EvidenceFinder(planted.catalog, planted_index.vectors, Crowd(Events(), 5.0))
+        return EvidenceFinder(planted.catalog, planted_index.vectors, by_text(planted_index), Crowd(Events(), 5.0))
 
     return finder
 
@@ -108,7 +123,7 @@ def test_an_item_with_nothing_in_common_may_be_popular_or_new(crowded):
 
 def test_what_does_not_speak_for_an_item_is_not_cited(planted, planted_index):
     """Of two liked items the text's soft maximum rises by the nearer one alone."""
-    finder = EvidenceFinder(planted.catalog, planted_index.vectors)
+    finder = EvidenceFinder(planted.catalog, planted_index.vectors, by_text(planted_index))
     evidence = finder.find("space-5", liked("space-1", "cooking-0"))
     assert [one.item_id for one in evidence.cited] == ["space-1"]
     assert all(one.effect > 0 for one in evidence.cited)

@@ -12,10 +12,11 @@ from agent.compression import MOST, Point, failing, loss, smallest, ways
 from agent.profile import PROFILE, Profile, current_profile, save_profile
 from agent.settings import load_settings
 from agent.stored_student import STUDENT, current_student, save_student
+from retrieval.cf.live import TEXT_ALONE, described
 from retrieval.errors import WorkspaceError
 
 pytestmark = pytest.mark.usefixtures("exactly")
-TEXT_ALONE = {"strategy": "single", "soft-knn": 1.0}
+PROVEN_ON = described(TEXT_ALONE)
 AUTO = {"WHYREC_LANGUAGE_MODEL__PRECISION": "auto"}
 
 
@@ -27,7 +28,7 @@ def world(tmp_path_factory, folders):
     assert whyrec("label", "--trials", "1", "-w", root, **everywhere, WHYREC_RANKING__RANKER="off").exit_code == 0
     assert whyrec("distill", "--trials", "1", "-w", root, **everywhere, WHYREC_RANKING__RANKER="off").exit_code == 0
     assert tune_ranker(root, folders).exit_code == 0
-    opened(root, 0.6, retrieval=TEXT_ALONE)
+    opened(root, 0.6, retrieval=PROVEN_ON)
     return root
 
 

@@ -7,8 +7,10 @@ from test_index import catalog_of
 
 from retrieval.errors import IndexMismatchError, ModelError
 from retrieval.text import index as index_module
-from retrieval.text.chroma import delete_collection
+from retrieval.text import whitening as whitening_module
+from retrieval.text.chroma import ChromaCollection, delete_collection
 from retrieval.text.index import Changes, ItemIndex
+from retrieval.text.spread import Spread
 from retrieval.text.whitening import Whitening
 
 NOTHING = Changes([], [], 0)
@@ -157,7 +159,7 @@ def test_made_anew_after_a_drift_there_is_none(tmp_path):
 
 
 def test_a_large_catalog_is_sampled_and_always_alike(tmp_path, monkeypatch):
-    monkeypatch.setattr(index_module, "SAMPLE", 150)
+    monkeypatch.setattr(whitening_module, "SAMPLE", 150)
     catalog, first, second, third = stories(400), TopicEncoder(), TopicEncoder(), TopicEncoder()
     index = ItemIndex(tmp_path / "a", first.fingerprint, create=True)
     index.update(catalog, NOTHING, first)
@@ -174,7 +176,7 @@ def test_a_large_catalog_is_sampled_and_always_alike(tmp_path, monkeypatch):
 
 
 def test_a_sample_of_as_many_as_there_are_is_all(tmp_path, monkeypatch):
-    monkeypatch.setattr(index_module, "SAMPLE", 120)
+    monkeypatch.setattr(whitening_module, "SAMPLE", 120)
     encoder = TopicEncoder()
     ItemIndex(tmp_path, encoder.fingerprint, create=True).update(stories(120), NOTHING, encoder)
     assert sorted(encoder.batches[0]) == sorted(texts_of(stories(120)))
@@ -198,7 +200,26 @@ def test_a_damaged_whitening_is_an_error(tmp_path):
 
 
 def test_vectors_that_were_never_whitened_do_not_stay_beside_whitened_ones(tmp_path):
-    catalog, grown = stories(120), stories(121)
+    catalog = stories(120)
     index = ItemIndex(tmp_path, TopicEncoder.fingerprint, create=True)
+    assert not index.is_older  # there is nothing in it
     index._write(catalog, catalog.ids, TopicEncoder().encode(texts_of(catalog)))
-    assert opened(tmp_path).has_drifted(grown, TopicEncoder())
+    assert opened(tmp_path).is_older
+
+
+def test_how_far_texts_spread_is_kept_with_the_index(tmp_path):
+    catalog = stories(120)
+    index = filled(tmp_path, catalog)
+    expected = Spread.of_catalog(index.vectors(catalog.ids))
+    kept = opened(tmp_path).spread
+    assert kept.items == 120
+    np.testing.assert_allclose(kept.moments, expected.moments, rtol=1e-4)
+
+
+def test_an_index_without_the_spread_says_what_to_do(tmp_path, monkeypatch):
+    remember = ChromaCollection.remember
+    monkeypatch.setattr(ChromaCollection, "remember", lambda self, *one: one[0] == "spread" or remember(self, *one))
+    filled(tmp_path, stories(120))
+    assert opened(tmp_path).is_older
+    with pytest.raises(IndexMismatchError, match=r"lacks a part.*whyrec index"):
+        _ = opened(tmp_path).spread

@@ -5,6 +5,7 @@ from dataclasses import replace
 import polars as pl
 import pytest
 
+from agent.attribution import TextAttribution
 from agent.evidence import Cited, Evidence, SharedAttribute, Taste
 from agent.evidence_finder import EvidenceFinder
 from agent.protected import is_protected
@@ -12,9 +13,13 @@ from agent.verifier import problems
 from retrieval.data.catalog import Catalog
 
 
+def by_text(index):
+    return TextAttribution(index.vectors, lambda: index.spread)
+
+
 @pytest.fixture
 def finder(planted, planted_index):
-    return EvidenceFinder(planted.catalog, planted_index.vectors)
+    return EvidenceFinder(planted.catalog, planted_index.vectors, by_text(planted_index))
 
 
 def liked(*items, did="liked", query="", vector=None):
@@ -61,7 +66,7 @@ def test_a_protected_trait_is_no_reason(planted, planted_index):
     catalog = Catalog(planted.catalog.frame.with_columns(genres))
     taste = liked("space-1", "space-3", "cooking-0", "western-1")
     assert any(a.value == "Islamic art" for a in catalog.attributes("space-5"))
-    evidence = EvidenceFinder(catalog, planted_index.vectors).find("space-5", taste)
+    evidence = EvidenceFinder(catalog, planted_index.vectors, by_text(planted_index)).find("space-5", taste)
     assert all(not is_protected(a.field, a.value) for a in evidence.attributes)
     forced = replace(evidence, shape="cited-common", attributes=(SharedAttribute("genres", "Islamic art", 1.0),))
     text = f"You liked {evidence.cited[0].label}, and {evidence.label} has the genre Islamic art."
@@ -75,7 +80,7 @@ def test_the_items_of_a_list_fetch_the_history_once(planted, planted_index):
         asked.extend(ids)
         return planted_index.vectors(ids)
 
-    finder = EvidenceFinder(planted.catalog, vectors)
+    finder = EvidenceFinder(planted.catalog, vectors, by_text(planted_index))
     for item in ("space-3", "space-4", "space-5"):
         finder.find(item, liked("space-0", "space-1", "space-2"))
     assert sorted(asked) == sorted(set(asked))

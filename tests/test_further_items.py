@@ -10,6 +10,7 @@ from ranker_world import environment, indexed_world, opened, said_by, tune_ranke
 
 from agent.stored_student import STUDENT, current_student
 from finetune.ranker import LMRanker
+from retrieval.cf.live import TEXT_ALONE, described
 from retrieval.data.further_items import add_items
 from retrieval.data.readers import Table
 from retrieval.data.workspace import Workspace, create_workspace
@@ -79,7 +80,7 @@ def test_what_was_there_is_scored_as_before(root, folders, tmp_path):
 
 def test_the_language_model_is_asked_about_new_items_alone(root, folders, tmp_path, monkeypatch):
     assert tune_ranker(root, folders).exit_code == 0
-    opened(root, 0.5, retrieval={"strategy": "single", "soft-knn": 1.0})
+    opened(root, 0.5, retrieval=described(TEXT_ALONE))
     asked = []
     score = LMRanker.score
     monkeypatch.setattr(LMRanker, "score", lambda ranker, requests: asked.extend(requests) or score(ranker, requests))

@@ -15,11 +15,12 @@ from agent import models as models_module
 from agent import settings as settings_module
 from agent import stored, tuned_ranker
 from agent.tuned_ranker import current_ranker
+from retrieval.cf.live import TEXT_ALONE, described
 from retrieval.data.readers import Table
 from retrieval.data.workspace import create_workspace
 from retrieval.errors import ModelError
 
-TEXT_ALONE = {"strategy": "single", "soft-knn": 1.0}
+PROVEN_ON = described(TEXT_ALONE)
 
 
 pytestmark = pytest.mark.usefixtures("exactly")
@@ -36,7 +37,7 @@ def tuned(world, folders, tmp_path_factory):
     """A ranker that was tuned on it. Read only."""
     root = shutil.copytree(world, tmp_path_factory.mktemp("tuned") / "ws")
     assert tune_ranker(root, folders).exit_code == 0
-    opened(root, 0.6, retrieval=TEXT_ALONE)
+    opened(root, 0.6, retrieval=PROVEN_ON)
     return current_ranker(root / "models" / "ranker").folder
 
 
@@ -130,7 +131,7 @@ def test_on_other_data_the_packaged_ranker_is_proven_before_it_serves(packaged, 
     assert before.keys() == after.keys()
     assert all(torch.equal(before[name], after[name]) for name in before)
     assert own.gate.strata["everybody"].lists > 0
-    assert own.retrieval == TEXT_ALONE  # what serves here
+    assert own.retrieval == PROVEN_ON  # what serves here
     opened(root, 0.6)
     by, _ = ordered_by(root, folders)
     assert all("rank" in stages for stages in by)

@@ -15,6 +15,7 @@ from tiny_language_model import save_tiny_language_model
 
 from agent import ranker_tuning, tuned_ranker
 from agent.tuned_ranker import HeldOut, current_ranker, ranker_of_split
+from retrieval.cf.live import TEXT_ALONE, described
 from retrieval.errors import ModelError
 
 pytestmark = pytest.mark.usefixtures("exactly")
@@ -120,7 +121,7 @@ def test_a_ranker_is_measured_on_its_own_split_alone(tuned, folders):
 def test_the_gate_holds_for_whom_and_what_it_was_proven_on(tuned, folders, tmp_path):
     shutil.copytree(tuned[0], tmp_path / "ws")
     root = tmp_path / "ws"
-    opened(root, 0.7, retrieval={"strategy": "single", "soft-knn": 1.0})
+    opened(root, 0.7, retrieval=described(TEXT_ALONE))
     served = whyrec("recommend", "user-01", "-f", "json", "-w", root, **environment(folders))
     assert served.exit_code == 0, served.output
     assert all("rank" in row["by"] for row in json.loads(served.stdout))

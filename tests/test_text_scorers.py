@@ -17,6 +17,7 @@ from retrieval.data.histories import Histories
 from retrieval.errors import InputError, ModelError
 from retrieval.text.profile import interest_in
 from retrieval.text.scorers import BLOCK, Cosine, CosineConfig, SoftKnn, SoftKnnConfig
+from retrieval.text.spread import Spread
 
 every_scorer = pytest.mark.parametrize("name", SCORERS)
 
@@ -45,9 +46,16 @@ def test_cosine_is_that_to_the_mean_of_the_history(positive_from):
 def test_soft_knn_is_the_score_of_an_interest(sharpness, common, each):
     histories = random_histories(20, BLOCK + 300, seed=7, each=each)
     vectors = unit_vectors(BLOCK + 300, common)
-    found = SoftKnn.fit(TrainingData(histories, vectors), SoftKnnConfig(4.0, sharpness=sharpness)).score(histories)
-    for row, liked in zip(found, liked_rows(histories, 4.0), strict=True):
-        np.testing.assert_allclose(row, interest_in(vectors[liked], sharpness).score(vectors), atol=1e-5)
+    config = SoftKnnConfig(4.0, sharpness=sharpness)
+    found = SoftKnn.fit(TrainingData(histories, vectors), config).score(histories)
+    every = histories.values
+    for row, liked, start, end in zip(
+        found, liked_rows(histories, 4.0), every.indptr[:-1], every.indptr[1:], strict=True
+    ):
+        had = every.indices[start:end]
+        lean = config.direction(Spread.of_catalog(vectors), vectors[had], np.isin(had, liked))
+        assert lean is not None
+        np.testing.assert_allclose(row, interest_in(vectors[liked], sharpness, lean).score(vectors), atol=1e-5)
 
 
 def test_the_sharpest_soft_knn_scores_what_is_opposite_to_the_history():

@@ -25,8 +25,10 @@ from retrieval.text.scorers import SoftKnn, SoftKnnConfig
 from retrieval.text.tower import Tower, TowerConfig
 from retrieval.versions import current_version, save_version
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 TEXT = SoftKnn.name
+TEXT_ALONE = Fusion(SINGLE, (TEXT,), (1.0,))
+TEXT_VERSION = 2  # of how text scores; with another one, what was proven on it must be proven anew
 BY_TEXT = (TEXT, Tower.name)  # their scores come from the index, so its vectors are not saved again
 
 _CARD = """# Fusion of scorers
@@ -202,9 +204,10 @@ def _parameters(version: Path, name: str) -> dict[str, Any]:
     return found
 
 
-def described(live: LiveFusion | None) -> dict[str, Any]:
-    """What finds and orders candidates, as plain data, to know it again; without a fusion it is the text alone."""
-    return {"strategy": live.fusion.strategy, **live.fusion.constants} if live else {"strategy": SINGLE, TEXT: 1.0}
+def described(fusion: Fusion) -> dict[str, Any]:
+    """What finds and orders candidates, as plain data, to know it again."""
+    version = {"text version": TEXT_VERSION} if TEXT in fusion.used else {}
+    return {"strategy": fusion.strategy, **fusion.constants, **version}
 
 
 def _described(fusion: Fusion) -> dict[str, Any]:

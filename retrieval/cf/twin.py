@@ -9,14 +9,13 @@ from retrieval.cf.ease import MOST_ITEMS, ease_weights
 from retrieval.cf.scorer import TrainingData
 from retrieval.data.histories import strengths
 from retrieval.ranking import Floats
+from retrieval.text.spread import Spread
 from retrieval.text.text_ease import TextEase, TextEaseConfig
 
 if TYPE_CHECKING:
     from retrieval.cf.student import StudentConfig
 
 RANK = 256  # dimensions for what the text does not say of an item
-CLOSE = 512  # dimensions for how close texts are
-NOTHING = 1e-6  # of the largest eigenvalue; what is less is rounding
 USERS = 10_000  # who tell which dimensions matter, at most
 BLOCK = 1_024
 
@@ -30,16 +29,8 @@ def tables(data: TrainingData, config: "StudentConfig") -> tuple[Floats, Floats]
 
 
 def closeness(texts: Floats, flat: float) -> Floats:
-    """(m, c) whose products say how close texts (m, d) are: ``G = F·(FᵀF)^−flat``, in its largest directions.
-
-    At 0 the products are those of the texts. The higher ``flat``, the less a direction counts for the many texts that
-    share it, the more for each that does; at ½ all directions count the same. Rows have length 1 in the mean.
-    """
-    values, directions = np.linalg.eigh((texts.T @ texts).astype(np.float64))
-    values, directions = values[-CLOSE:], directions[:, -CLOSE:]
-    there = values > NOTHING * max(values.max(initial=0.0), NOTHING)
-    scales = np.power(values, -flat, where=there, out=np.zeros_like(values))
-    found = texts @ (directions * scales).astype(np.float32)
+    """(m, c) whose products say how close texts (m, d) are: `Spread.flattened`, with rows of length 1 in the mean."""
+    found = Spread.fit(texts).flattened(texts, flat)
     length = np.sqrt(np.mean(np.square(found, dtype=np.float64).sum(axis=1))) if len(found) else 0.0
     return np.asarray(found / np.float32(length) if length > 0 else found)
 

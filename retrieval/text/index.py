@@ -3,7 +3,8 @@
 import hashlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -16,13 +17,13 @@ from retrieval.ranking import Floats
 from retrieval.text.chroma import ChromaCollection
 from retrieval.text.filters import Where
 from retrieval.text.options import LOCAL, ChromaOptions
-from retrieval.text.whitening import DRIFTED, Whitening
+from retrieval.text.spread import Spread
+from retrieval.text.whitening import DRIFTED, Whitening, sample
 
 CHUNK = 1024
 MOST_IDS = 20_000  # SQLite takes 32,766 values in one statement
 FEW = 200  # so many excluded ids are found and left out faster than filtered
 KEPT = 50_000  # vectors in memory: 77 MB with 384 dimensions
-SAMPLE = 4_000  # items that the whitening is fitted on
 _HASH = "_hash"
 
 
@@ -85,22 +86,40 @@ class ItemIndex:
         text = self._collection.metadata.get("whitening")
         return None if text is None else Whitening.from_text(text)
 
+    @cached_property
+    def spread(self) -> Spread:
+        """How far the texts spread, kept with the collection like the whitening.
+
+        Raises:
+            IndexMismatchError: nothing was written yet, or by a whyrec that did not keep it.
+            ModelError: it is damaged.
+        """
+        text = self._collection.metadata.get("spread")
+        if text is None:
+            raise IndexMismatchError(f"the index lacks a part; run: {command('index', self._root)}")
+        return Spread.from_text(text)
+
     @property
     def space(self) -> str:
         """What vectors can be compared with those here: the encoder and the whitening, as 16 hexadecimal digits."""
         metadata = self._collection.metadata
         return hashlib.sha256(f"{metadata.get('encoder')} {metadata.get('whitening')}".encode()).hexdigest()[:16]
 
+    @property
+    def is_older(self) -> bool:
+        """Whether it was made by a whyrec that kept less than there must be now."""
+        return len(self) > 0 and not self._collection.metadata.keys() >= {"whitening", "spread"}
+
     def has_drifted(self, catalog: Catalog, encoder: Encoder) -> bool:
         """Whether the catalog's texts are no longer those that the whitening was fitted on: more or other items."""
         whitening = self.whitening
         if whitening is None:
-            return len(self) > 0  # made before there was any whitening
-        sample = _sample(catalog.ids)
-        if Whitening.grade(len(sample)) != Whitening.grade(whitening.items):
+            return False
+        ids = _sample(catalog.ids)
+        if Whitening.grade(len(ids)) != Whitening.grade(whitening.items):
             return True
-        vectors = encoder.encode([catalog.text(item_id) for item_id in sample])
-        return len(sample) > 0 and whitening.drift(vectors) > DRIFTED
+        vectors = encoder.encode([catalog.text(item_id) for item_id in ids])
+        return len(ids) > 0 and whitening.drift(vectors) > DRIFTED
 
     def update(
         self, catalog: Catalog, changes: Changes, encoder: Encoder, progress: Callable[[int], None] = lambda _: None
@@ -127,9 +146,12 @@ class ItemIndex:
                 progress((len(by_length) - 1) % CHUNK + 1)
 
     def _fitted(self, catalog: Catalog, encoder: Encoder) -> Whitening:
-        sample = _by_length(_sample(catalog.ids), catalog)
-        whitening = Whitening.fit(encoder.encode([catalog.text(item_id) for item_id in sample]))
+        ids = _by_length(_sample(catalog.ids), catalog)
+        vectors = encoder.encode([catalog.text(item_id) for item_id in ids])
+        whitening = Whitening.fit(vectors)
         self._collection.remember("whitening", whitening.to_text())
+        spread = replace(Spread.fit(whitening(vectors)), items=len(catalog))
+        self._collection.remember("spread", spread.to_text())
         return whitening
 
     def encode(self, encoder: Encoder, texts: Sequence[str]) -> Floats:
@@ -224,10 +246,8 @@ def open_index(workspace: Workspace, encoder_fingerprint: str, options: ChromaOp
 
 
 def _sample(ids: Sequence[str]) -> list[str]:
-    """At most `SAMPLE` ids, always the same ones of the same catalog."""
-    if len(ids) <= SAMPLE:
-        return list(ids)
-    return [ids[row] for row in np.random.default_rng(0).choice(len(ids), SAMPLE, replace=False)]
+    """At most 4,000 ids, always the same ones of the same catalog."""
+    return [ids[row] for row in sample(len(ids))]
 
 
 def _by_length(ids: Sequence[str], catalog: Catalog) -> list[str]:

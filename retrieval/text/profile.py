@@ -19,25 +19,32 @@ TOLD = 12  # liked items that a language model is told of
 class Interest:
     """One thing to look for: items like some others, or a text.
 
-    queries: (q, d) float32 of length 1, at most 16, to search the index with. anchors: (n, d) float32 of length 1, to
-    score what was found. sharpness: β of the score.
+    nearest: (q, d) float32 of length 1, at most 16, to search the index with. anchors: (n, d) float32 of length 1, to
+    score what was found. sharpness: β of the score. lean: where else the score grows; None: nowhere.
     """
 
-    queries: Floats
+    nearest: Floats
     anchors: Floats
     sharpness: float = SHARPNESS
+    lean: "Direction | None" = None
+
+    @property
+    def queries(self) -> Floats:
+        """(q, d) float32 of length 1, at most 17: what to search the index with."""
+        return self.nearest if self.lean is None else np.concatenate([self.nearest, self.lean.queries])
 
     def score(self, vectors: Floats) -> Floats:
-        """Score items (n, d): a soft maximum of their cosines to the anchors, (n,) float32 within [-1, 1].
+        """Score items (n, d): a soft maximum of their cosines to the anchors, and how far they lean, (n,) float32.
 
-        ``log mean_j exp(β cos(a_j, v)) / β`` with β the sharpness. With one anchor it is the cosine; with
-        many it lets the few nearest ones decide, which ranks unseen items better than the mean of all (DECISIONS.md,
-        2026-11-22).
+        ``log mean_j exp(β cos(a_j, v)) / β + lean·v`` with β the sharpness. With one anchor the first part is the
+        cosine; with many it lets the few nearest ones decide, which ranks unseen items better than the mean of all
+        (DECISIONS.md, 2026-11-22).
         """
         cosines = vectors @ self.anchors.T  # (n items, n anchors)
         top = cosines.max(axis=1, keepdims=True)
         soft = np.exp(self.sharpness * (cosines - top)).mean(axis=1)
-        return np.asarray(top[:, 0] + np.log(soft) / self.sharpness, dtype=np.float32)
+        found = np.asarray(top[:, 0] + np.log(soft) / self.sharpness, dtype=np.float32)
+        return found if self.lean is None else found + self.lean.score(vectors)
 
 
 @dataclass(frozen=True)
@@ -93,7 +100,7 @@ class Profile:
         return np.asarray(np.mean([standardise(score) for score in scores], axis=0), dtype=np.float32)
 
 
-def interest_in(vectors: Floats, sharpness: float = SHARPNESS) -> Interest:
+def interest_in(vectors: Floats, sharpness: float = SHARPNESS, lean: Direction | None = None) -> Interest:
     """The interest of someone who liked items with these vectors (n, d), n ≥ 1.
 
     Up to 16 items are queries themselves; more are put into 16 groups (Ward linkage), each asked for by its medoid,
@@ -103,7 +110,7 @@ def interest_in(vectors: Floats, sharpness: float = SHARPNESS) -> Interest:
     if len(vectors) == 0:
         raise ValueError("an interest needs at least one vector")
     if len(vectors) <= MAX_QUERIES:
-        return Interest(vectors, vectors, sharpness)
+        return Interest(vectors, vectors, sharpness, lean)
     spread = np.linspace(0, len(vectors) - 1, min(GROUPED, len(vectors))).astype(np.int64)
     grouped = vectors[spread]
     groups = fcluster(ward(grouped.astype(np.float64)), MAX_QUERIES, criterion="maxclust")
@@ -111,7 +118,7 @@ def interest_in(vectors: Floats, sharpness: float = SHARPNESS) -> Interest:
     for group in np.unique(groups):
         members = grouped[groups == group]
         medoids.append(members[int((members @ members.mean(axis=0)).argmax())])
-    return Interest(np.stack(medoids), vectors, sharpness)
+    return Interest(np.stack(medoids), vectors, sharpness, lean)
 
 
 def telling(liked: Floats, candidates: Floats, most: int = TOLD, sharpness: float = 3 * SHARPNESS) -> NDArray[np.int64]:

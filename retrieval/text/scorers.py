@@ -1,16 +1,19 @@
 """Scorers that read nothing but the items' text: they know an item before anybody has touched it."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar, Self
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from retrieval.cf.config import Config, searched
 from retrieval.cf.scorer import Arrays, Scorer, TrainingData
-from retrieval.data.histories import Histories
+from retrieval.data.histories import Histories, strengths
 from retrieval.ranking import Floats
-from retrieval.text.profile import SHARPNESS
+from retrieval.text.profile import SHARPNESS, Direction
+from retrieval.text.spread import Spread
 
 BLOCK = 1024
 
@@ -54,18 +57,46 @@ class Cosine(Scorer):
 
 @dataclass(frozen=True)
 class SoftKnnConfig(Config):
-    """sharpness: β; the higher, the more the nearest items of the history decide."""
+    """sharpness: β; the higher, the more the nearest items of the history decide.
+
+    lean: c, what the direction of the whole history counts beside them, in which events that are not positive have the
+    weight ``weak``. flat: how far what many texts share is kept from making that direction (`Spread.towards`).
+    """
 
     sharpness: float = searched(SHARPNESS, 2, 60, log=True)
+    lean: float = searched(0.07, 0.01, 0.3, log=True)
+    flat: float = 0.3
+    weak: float = 0.4
+
+    def direction(self, spread: Spread, items: Floats, positive: NDArray[np.bool_]) -> Direction | None:
+        """Where someone leans whose history has items with these vectors (n, d), of which (n,) are positive.
+
+        None where the catalog is too small to say.
+        """
+        weights = np.where(positive, 1, self.weak).astype(np.float32)
+        towards = spread.towards(weights[None, :] @ items, self.flat)[0]
+        return Direction(np.float32(self.lean) * towards) if towards.any() else None
 
 
 class SoftKnn(Cosine):
-    """``log mean_j exp(β cos(v_j, v_i)) / β`` over the history, the score of `Interest`, for many users at once."""
+    """``log mean_j exp(β cos(v_j, v_i)) / β + lean·v_i`` over the history, the score of `Interest`, for many users."""
 
     name = "soft-knn"
     config_type = SoftKnnConfig
 
     def _score(self, histories: Histories) -> Floats:
+        scores = self._nearness(histories)
+        sums = strengths(histories, self.config.positive_from, self.config.weak) @ self._vectors
+        towards = self._spread.towards(np.asarray(sums, dtype=np.float32), self.config.flat)
+        scores += (np.float32(self.config.lean) * towards) @ self._vectors.T
+        return scores
+
+    @cached_property
+    def _spread(self) -> Spread:
+        return Spread.of_catalog(self._vectors)
+
+    def _nearness(self, histories: Histories) -> Floats:
+        """(n, m) the soft maximum."""
         positives = histories.positives(self.config.positive_from)
         liked, columns = np.unique(positives.indices, return_inverse=True)
         counts = np.diff(positives.indptr)

@@ -1,21 +1,26 @@
 """Take away what all items of a catalog have in common, so that cosines tell them apart."""
 
-import base64
 from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load, save
 
-from retrieval.errors import ModelError
-from retrieval.ranking import Floats
+from retrieval.ranking import Columns, Floats
+from retrieval.text.kept import arrays_of, text_of
 
 FEWEST_TO_SCALE = 100  # items; of fewer, spread is mostly chance
 FEWEST_TO_STRIP = 1_000  # items; of fewer, the largest common direction may be a topic
 DEAD = 1e-6  # a dimension whose spread is less than this share of the median spread says nothing
+SAMPLE = 4_000  # items that stand for a catalog
 ROUNDING = 1e-5  # of a vector's length
 DRIFTED = 0.25  # standard deviations
+
+
+def sample(items: int) -> Columns:
+    """The rows of at most 4,000 of so many items, always the same ones: they stand for the catalog."""
+    if items <= SAMPLE:
+        return np.arange(items)
+    return np.random.default_rng(0).choice(items, SAMPLE, replace=False)
 
 
 @dataclass(frozen=True)
@@ -77,8 +82,8 @@ class Whitening:
 
     def to_text(self) -> str:
         """The same as base64, to be kept in the metadata of a collection; 20 kB for 960 dimensions."""
-        arrays = {"mean": self.mean, "scale": self.scale, "common": self.common, "items": np.array([self.items])}
-        return base64.b64encode(save(arrays)).decode("ascii")
+        parts = {"mean": self.mean, "scale": self.scale, "common": self.common}
+        return text_of({**parts, "items": np.array([self.items])})
 
     @classmethod
     def from_text(cls, text: str) -> Self:
@@ -87,8 +92,5 @@ class Whitening:
         Raises:
             ModelError: it is damaged.
         """
-        try:
-            arrays = load(base64.b64decode(text, validate=True))
-            return cls(arrays["mean"], arrays["scale"], arrays["common"], int(arrays["items"][0]))
-        except (ValueError, KeyError, IndexError, SafetensorError) as error:
-            raise ModelError(f"the whitening of the index cannot be read ({error})") from error
+        arrays = arrays_of(text, {"mean", "scale", "common", "items"}, "the whitening of the index")
+        return cls(arrays["mean"], arrays["scale"], arrays["common"], int(arrays["items"][0]))
