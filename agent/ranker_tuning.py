@@ -199,6 +199,8 @@ class RankerTuner:
         seen = _Seen.from_json(trainer.restore(checkpoint)) if checkpoint.is_file() else _Seen([], [])
         if not seen.curve:
             self._look(trainer, seen)
+            if trainer.is_first:
+                save_file(trainer.adapter(), best)  # what every step made worse is not kept
         every = max(1, self._plan.every // self._tuning.lists)
         self._watch.start("Tuning the language model", trainer.steps)
         self._watch.advance(trainer.step)

@@ -201,6 +201,18 @@ def test_warm_items_are_learnt_from_where_the_split_has_them(root, folders):
     assert outcome.gate.strata["everybody"].lists > 20
 
 
+@pytest.mark.parametrize(("worse", "changed"), [(True, False), (False, True)])
+def test_what_every_step_made_worse_is_not_kept(root, folders, monkeypatch, worse, changed):
+    def look(_, trainer, seen):
+        seen.curve.append({"lists": trainer.step, "mixed": -trainer.step if worse else trainer.step})
+
+    monkeypatch.setattr(ranker_tuning.RankerTuner, "_look", look)
+    version = tuner_of(root, folders).run("whyrec finetune ranker").version
+    kept = load_file(root / "models" / "ranker" / version / "adapter_model.safetensors")
+    moved = [name for name, values in kept.items() if "lora_B" in name and values.any()]  # at first they are all 0
+    assert bool(moved) == changed
+
+
 def test_versions_are_listed_chosen_and_removed(root, folders):
     first = tuner_of(root, folders).run("whyrec finetune ranker").version
     second = tuner_of(root, folders).run("whyrec finetune ranker").version
