@@ -127,7 +127,7 @@ class WriterTuner:
             end = self._plan.first + len(self._rounds) * self._plan.further
             trainer.run(min(end - trainer.step, KEPT), self._told(losses))
             if trainer.step == end:
-                self._close_round(losses)
+                self.close_round(losses)
                 losses.clear()
             notes = {"rounds": [asdict(one) for one in self._rounds], "own": self._own, "losses": losses}
             trainer.save(checkpoint, json.dumps(notes))
@@ -146,9 +146,9 @@ class WriterTuner:
         from finetune.writer_training import WriterTrainer
 
         steps = self._plan.first + (self._plan.rounds - 1) * self._plan.further
-        return WriterTrainer(self._models.language_model, self._draw, steps, self._tuning)
+        return WriterTrainer(self._models.language_model, self.draw, steps, self._tuning)
 
-    def _draw(self, number: int) -> "Sentences":
+    def draw(self, number: int) -> "Sentences":
         """Sentences of one shape, the richer in sentences the likelier; of each pattern as many as of another."""
         from finetune.writer_training import Sentences
 
@@ -165,7 +165,7 @@ class WriterTuner:
                 texts.append(pattern[rng.integers(len(pattern))])
         return Sentences(shape, tuple(dict.fromkeys(texts)))
 
-    def _close_round(self, losses: Sequence[float]) -> None:
+    def close_round(self, losses: Sequence[float]) -> None:
         """Let the model write, and keep what it may learn from in the next round."""
         from finetune.wording import WritingRequest
         from finetune.writer import EXPLAIN, LMWriter

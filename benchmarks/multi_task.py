@@ -163,7 +163,7 @@ class Bench:
 
     def _trainer(self, name: str, models: Models) -> AdapterTrainer:
         lm, steps, weight = models.language_model, -(-self._size.lists // LoraTuning().lists), SYSTEMS[name]
-        sentences = learnable(self._writer_tuner(models)._draw)
+        sentences = learnable(self._writer_tuner(models).draw)
         if name == "writer":
             return WriterTrainer(lm, sentences, steps, lora_tuning(seed=SEED))
         lists, tuning = self.source.to_learn_from(SIZE, SEED), LoraTuning(seed=SEED)
@@ -193,7 +193,7 @@ class Bench:
             loss = losses(lm)
             self._watch.start("Writing", 1)
             tuner = self._writer_tuner(models)
-            tuner._close_round(loss)
+            tuner.close_round(loss)
             written = {key: value for key, value in asdict(tuner._rounds[0]).items() if key != "loss"}
         return Measured(ndcg, loss, written, (adapter / WEIGHTS).stat().st_size, seconds)
 

@@ -8,7 +8,7 @@ import pytest
 from fusion_world import NAMES, load, save, version_folder
 
 from retrieval.cf.fused import STRATEGIES, Fused
-from retrieval.cf.live import load_fusion
+from retrieval.cf.live import FORMAT_VERSION, load_fusion
 from retrieval.data.workspace import Workspace
 from retrieval.errors import ModelError, WorkspaceError
 
@@ -67,7 +67,10 @@ def changed(root, **values):
     path.write_text(json.dumps({**config, **values}), encoding="utf-8")
 
 
-@pytest.mark.parametrize(("version", "message"), [(4, "a newer format; update whyrec"), (2, "an older format")])
+@pytest.mark.parametrize(
+    ("version", "message"),
+    [(FORMAT_VERSION + 1, "a newer format; update whyrec"), (FORMAT_VERSION - 1, "an older format")],
+)
 def test_another_format_is_refused(copied, version, message):
     changed(copied, format_version=version)
     with pytest.raises(ModelError, match=message):
