@@ -136,6 +136,15 @@ def test_other_events_are_a_new_search(world):
     assert counted(study_of(world), "item-knn", 2)[1] == 2
 
 
+def test_parameters_of_another_version_are_a_new_search(world):
+    found = tuned(study_of(world), "item-knn", 2)
+    path = tuning_folder(study_of(world)) / "item-knn-2.json"
+    stored = json.loads(path.read_text())
+    del stored["parameters"]["shrink"]
+    path.write_text(json.dumps(stored))
+    assert counted(study_of(world), "item-knn", 2) == (found, 2)
+
+
 def test_another_question_is_a_new_search(world):
     strict = SETTINGS.model_copy(update={"events": EventSettings(liked_from=5.0)})
     studies = [study_of(world), study_of(world, settings=strict), study_of(world, relevant="any")]
