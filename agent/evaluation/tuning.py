@@ -73,7 +73,7 @@ def tuned(study: Study, name: str, trials: int, progress: Callable[[], None] = l
     path = tuning_folder(study) / f"{name}-{wanted}.json"
     known = _read(path)
     fingerprint = study.fingerprint
-    has = SCORERS[name].config_type().to_json().keys()  # others than it had, if another version of whyrec searched
+    has = {"positive_from", *SCORERS[name].config_type.ranges()}  # others, if another version of whyrec searched
     if known and known.fingerprint == fingerprint and len(known.trials) == wanted and known.parameters.keys() == has:
         return known
     found = _search(study, name, trials, progress)
