@@ -13,7 +13,6 @@ from retrieval.ranking import Floats
 from retrieval.text.scorers import SoftKnnConfig
 from retrieval.text.spread import Spread
 
-TEXT = SoftKnnConfig()
 LOOKED_AT = 50  # items of a history whose effect is computed, at most
 
 
@@ -49,27 +48,38 @@ class StudentAttribution:
 class TextAttribution:
     """By the closeness of texts, as the text alone ranks (`Interest.score`)."""
 
-    def __init__(self, vectors: Callable[[Sequence[str]], Floats], spread: Callable[[], Spread]):
+    def __init__(
+        self,
+        vectors: Callable[[Sequence[str]], Floats],
+        spread: Callable[[], Spread],
+        config: SoftKnnConfig,
+    ):
         """``vectors`` gives the text vectors (n, d) of item ids, ``spread`` tells how far all of them spread."""
         self._vectors = vectors
         self._spread = spread
+        self._config = config
 
     def effects(self, item_id: str, history: History, among: Sequence[str]) -> dict[str, float]:
-        """As `Attribution`; what is nearest is looked for in ``among`` alone, as the other items were not liked."""
-        others = [one for one in history.items if one not in {*among, item_id, *history.never}]
+        """As `Attribution`; items of the history that are not ``among`` it count as not liked."""
+        config, count = self._config, len(among)
+        left_out = {*among, item_id, *history.never}
+        others = [one for one in history.items if one not in left_out]
         vectors = self._vectors([item_id, *among, *others])
-        item, liked, rest = vectors[0], vectors[1 : 1 + len(among)], vectors[1 + len(among) :]
-        all_of_it = liked.sum(axis=0) + np.float32(TEXT.weak) * rest.sum(axis=0)
-        towards = self._spread().towards(np.stack([all_of_it, *(all_of_it - liked)]), TEXT.flat) @ item
-        effects = _nearest(liked @ item) + TEXT.lean * (towards[0] - towards[1:])
+        item, had = vectors[0], vectors[1:]
+        weights = np.full(len(had), 1 if config.positive_from is None else config.weak, dtype=np.float32)
+        weights[:count] = 1
+        whole = weights @ had
+        towards = self._spread().towards(np.stack([whole, *(whole - had[:count])]), config.flat) @ item
+        anchors = had if config.positive_from is None else had[:count]
+        effects = _nearest(anchors @ item, config.sharpness)[:count] + config.lean * (towards[0] - towards[1:])
         strongest = np.argsort(-effects, kind="stable")[:LOOKED_AT]
         return {among[place]: float(effects[place]) for place in strongest}
 
 
-def _nearest(cosines: Floats) -> NDArray[np.float64]:
+def _nearest(cosines: Floats, sharpness: float) -> NDArray[np.float64]:
     """(n,) what the soft maximum of cosines is less without each of them."""
-    weights = np.exp(TEXT.sharpness * cosines.astype(np.float64))
+    weights = np.exp(sharpness * cosines.astype(np.float64))
     if len(cosines) == 1:
         return cosines.astype(np.float64)
     with_all, without = np.log(weights.mean()), np.log((weights.sum() - weights) / (len(weights) - 1))
-    return np.asarray((with_all - without) / TEXT.sharpness)
+    return np.asarray((with_all - without) / sharpness)

@@ -116,6 +116,8 @@ def _index(workspace: Workspace, settings: Settings) -> Finding:
         changes = index.changes(workspace.catalog)
     except WhyrecError as error:
         return Finding("index", "wrong", str(error))
+    if index.is_older:
+        return Finding("index", "stale", f"made by an older whyrec; run: {command('index', workspace.root)}")
     count = len(set(changes.write) | set(changes.delete))
     if count or index.made_from != workspace.catalog_fingerprint:
         return Finding(

@@ -41,8 +41,8 @@ def bring_up_to_date(
     changes = item_index.changes(catalog)
     drifted = bool(changes.write) and item_index.has_drifted(catalog, encoder)
     if drifted or item_index.is_older:
-        why = "The catalog has changed so much" if drifted else "This index lacks so much of what is kept today"
-        models.say(f"{why} that all vectors are whitened anew")
+        changed = "The catalog has changed so much that all vectors are whitened anew"
+        models.say(changed if drifted else "An older whyrec made the index, so it is made anew")
         delete_collection(path, options)
         item_index = ItemIndex(path, fingerprint, options, create=True)
         changes = item_index.changes(catalog)

@@ -64,7 +64,7 @@ class PersonReader:
         self._vectors = vectors
         self._spread = spread
         self._encode = encode
-        self._text = text or SoftKnnConfig(positive_from=settings.events.liked_from)
+        self.text = text or SoftKnnConfig(positive_from=settings.events.liked_from)
         self._tower = tower
 
     def read(self, request: Request) -> Person:
@@ -83,12 +83,13 @@ class PersonReader:
         if unwanted:
             ruled_out = ", ".join(unwanted)
             notes.append(f"a query cannot rule out yet ({ruled_out}); use --where, as in 'genres !~ Horror'")
-        searched = history.items if self._text.positive_from is None else liked
-        had = tuple(item_id for item_id in history.items if item_id not in history.never or item_id in searched)
-        interests = [self._interest(*items) for items in ((searched, had), (named, named)) if items[0]]
+        searched = history.items if self.text.positive_from is None else liked
+        leaning = tuple(item_id for item_id in history.items if item_id not in history.never or item_id in searched)
+        interests = [self._interest(*items) for items in ((searched, leaning), (named, named)) if items[0]]
         if not interests and asked is None:
             raise InputError(request.nothing_to_go_on)
-        exclude = history.excluded(had=request.exclude_seen) | set(named)
+        kept_out = history.excluded(had=request.exclude_seen) if request.exclude_never else frozenset()
+        exclude = kept_out | set(named)
         verbs = {**dict.fromkeys(liked, did), **dict.fromkeys(named, "liked")}
         known = history.then(History(named, (self._settings.events.liked_from,) * len(named)))
         taste = Taste(verbs, query, None if asked is None else asked[0], known)
@@ -101,11 +102,10 @@ class PersonReader:
         profile = Profile(tuple(interests), exclude, query, meant)
         return Person(taste, profile, known, tuple(notes), tower)
 
-    def _interest(self, liked: Sequence[str], had: Sequence[str]) -> Interest:
-        """In what is like ``liked``, and leans to where all is that the person ``had``."""
-        positive = np.isin(had, liked)
-        lean = self._text.direction(self._spread(), self._vectors(had), positive)
-        return interest_in(self._vectors(liked), self._text.sharpness, lean)
+    def _interest(self, liked: Sequence[str], leaning: Sequence[str]) -> Interest:
+        """In what is like ``liked``, and lies where ``leaning`` does, which are these items and others."""
+        lean = self.text.direction(self._spread(), self._vectors(leaning), np.isin(leaning, liked))
+        return interest_in(self._vectors(liked), self.text.sharpness, lean)
 
     def _history(self, request: Request) -> History:
         if request.history is not None:

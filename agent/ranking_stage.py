@@ -124,7 +124,7 @@ class RankingStage:
             return "it was proven on people with a history alone"
         if tuned.retrieval != described(live.fusion if live else TEXT_ALONE):
             again = command("finetune ranker", self._workspace.root)
-            return f"it was proven on candidates of other scorers than serve now; renew it: {again}"
+            return f"it was proven on other candidates than are found now; renew it: {again}"
         return ""
 
     @cached_property

@@ -107,7 +107,7 @@ class Recommender:
 
     @cached_property
     def _evidence_by_text(self) -> EvidenceFinder:
-        return self._finder(TextAttribution(self.index.vectors, lambda: self.index.spread))
+        return self._finder(TextAttribution(self.index.vectors, lambda: self.index.spread, self.people.text))
 
     @cached_property
     def _evidence(self) -> EvidenceFinder:

@@ -29,7 +29,7 @@ class Request:
     often, ``contrast`` what the next item of the list lacks, each where the data have it; ``lm-zero-shot`` is the
     language model as it came, for comparison; the model writes English alone. pin, ban: titles or ids of items that
     stand first in this order, whatever ``where`` says, and of items that never do; what a user disliked or hid cannot
-    be pinned.
+    be pinned. Without ``exclude_never`` the list may hold it, to be compared.
     """
 
     user: str | None = None
@@ -49,6 +49,7 @@ class Request:
     shaping: Shaping = PLAIN
     pin: tuple[str, ...] = ()
     ban: tuple[str, ...] = ()
+    exclude_never: bool = True
 
     @property
     def nothing_to_go_on(self) -> str:

@@ -214,7 +214,7 @@ def find_teacher(study: Study, retrieval: Retrieval, *, measured: bool) -> tuple
     elif not ranker.was_proven_in(study.workspace):
         why = UNPROVEN
     elif ranker.retrieval != retrieval.described:
-        why = "the ranker was proven on candidates of other scorers; renew it: whyrec finetune ranker"
+        why = "the ranker was proven on other candidates; renew it: whyrec finetune ranker"
     room = Classroom.of_test(study) if measured else Classroom.of_all(study)
     return Teacher(study, room, retrieval, None if why else ranker), why
 

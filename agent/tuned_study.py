@@ -45,7 +45,7 @@ class TunedStudy(Study):
         """
         if stage not in self._vectors_of:
             self._vectors_of[stage] = self._held_out_vectors(self.task(stage).train)
-        return replace(super().training_data(stage), vectors=self._vectors_of[stage])
+        return replace(super().training_data(stage), vectors=self._vectors_of[stage], spread=None)
 
     @cached_property
     def _vectors_of(self) -> dict[Stage, Floats]:

@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 
 from agent.recommender import Recommender
 from agent.request import Recommended, Request
-from retrieval.data.events import History
 
 
 @dataclass(frozen=True)
@@ -67,10 +66,7 @@ def why_not(recommender: Recommender, request: Request, candidates: int, item: s
     if place is not None:
         return replace(found, item=ordered[place - 1].stages)
     alone = frozenset({item_id, *(row.item_id for row in listed)})
-    beside = replace(request, k=len(alone), among=alone, exclude_seen=False, alpha=0.0)
-    never = item_id in history.never
-    if never:  # nothing is left out of a history that is given
-        beside = replace(beside, history=History(history.items, history.values))
+    beside = replace(request, k=len(alone), among=alone, exclude_seen=False, exclude_never=False, alpha=0.0)
     stages = {row.item_id: row.stages for row in recommender.recommend(beside).rows}
     found = replace(found, item=stages[item_id], other=stages[last.item_id])
-    return replace(found, seen=item_id in history.seen, never=never)
+    return replace(found, seen=item_id in history.seen, never=item_id in history.never)

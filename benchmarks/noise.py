@@ -94,7 +94,7 @@ class Kind:
 def changed(study: Study, **changes: object) -> Study:
     """The same study with another split or other vectors."""
     of = Study(study.workspace, study.settings, study.models, study.question, study.seed)
-    for name in ("split", "vectors", "facts"):
+    for name in ("split", "vectors", "spread", "facts"):
         setattr(of, name, changes[name] if name in changes else getattr(study, name))
     return of
 
@@ -133,7 +133,7 @@ def mistyped(study: Study, level: float, seed: int) -> Study:
     with TemporaryDirectory() as folder:
         index = ItemIndex(Path(folder) / "index", study.models.encoder_fingerprint, create=True)
         index.update(catalog, index.changes(catalog), encoder)
-        return changed(study, vectors=index.vectors(sorted(catalog.ids)))
+        return changed(study, vectors=index.vectors(sorted(catalog.ids)), spread=index.spread)
 
 
 KINDS = {

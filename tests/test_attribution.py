@@ -43,28 +43,30 @@ def test_an_effect_is_what_the_score_loses_without_the_item(student):
 
 @pytest.mark.parametrize("liked", ["1234", "1"])
 @pytest.mark.parametrize("items", [FEWEST - 1, FEWEST])
-def test_the_texts_say_what_the_score_loses(items, liked):
+@pytest.mark.parametrize("positive_from", [4.0, None])
+def test_the_texts_say_what_the_score_loses(items, liked, positive_from):
     rng = np.random.default_rng(5)
     vectors = rng.normal(size=(7, 8)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    spread, config = replace(Spread.fit(vectors), items=items), SoftKnnConfig()
+    spread, config = replace(Spread.fit(vectors), items=items), SoftKnnConfig(positive_from, sharpness=20.0)
     history = History((*liked, "5", "6"), (5.0,) * len(liked) + (1.0, 1.0), never=frozenset("6"))
-    attribution = TextAttribution(lambda ids: vectors[[int(one) for one in ids]], lambda: spread)
+    attribution = TextAttribution(lambda ids: vectors[[int(one) for one in ids]], lambda: spread, config)
     effects = attribution.effects("0", history, liked)
 
     def score(ids):
         had = vectors[[int(one) for one in (*ids, "5")]]
-        lean = config.direction(spread, had, np.arange(len(had)) < len(ids))
-        if not ids:  # nothing is near, and only where the person leans is left
+        positive = (np.arange(len(had)) < len(ids)) | (positive_from is None)
+        lean = config.direction(spread, had, positive)
+        if not positive.any():  # nothing is near, and only where the person leans is left
             return float(lean.score(vectors[:1])[0]) if lean else 0.0
-        return float(interest_in(had[:-1], config.sharpness, lean).score(vectors[:1])[0])
+        return float(interest_in(had[positive], config.sharpness, lean).score(vectors[:1])[0])
 
     for item in liked:
         assert effects[item] == pytest.approx(score(liked) - score(liked.replace(item, "")), abs=1e-5)
 
 
 def by_text(index):
-    return TextAttribution(index.vectors, lambda: index.spread)
+    return TextAttribution(index.vectors, lambda: index.spread, SoftKnnConfig())
 
 
 def liked(*items):

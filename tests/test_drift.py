@@ -216,10 +216,28 @@ def test_how_far_texts_spread_is_kept_with_the_index(tmp_path):
     np.testing.assert_allclose(kept.moments, expected.moments, rtol=1e-4)
 
 
+@pytest.mark.parametrize("name", ["spread", "whitening"])
+def test_stopped_before_all_is_kept_it_is_fitted_anew(tmp_path, monkeypatch, name):
+    remember = ChromaCollection.remember
+
+    def stop(self, *one):
+        if one[0] == name:
+            raise KeyboardInterrupt
+        remember(self, *one)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ChromaCollection, "remember", stop)
+        with pytest.raises(KeyboardInterrupt):
+            filled(tmp_path, stories(120))
+    filled(tmp_path, stories(120))
+    assert not opened(tmp_path).is_older
+    assert opened(tmp_path).spread.items == 120
+
+
 def test_an_index_without_the_spread_says_what_to_do(tmp_path, monkeypatch):
     remember = ChromaCollection.remember
     monkeypatch.setattr(ChromaCollection, "remember", lambda self, *one: one[0] == "spread" or remember(self, *one))
     filled(tmp_path, stories(120))
     assert opened(tmp_path).is_older
-    with pytest.raises(IndexMismatchError, match=r"lacks a part.*whyrec index"):
+    with pytest.raises(IndexMismatchError, match=r"how far its texts spread; run: whyrec index"):
         _ = opened(tmp_path).spread

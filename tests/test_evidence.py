@@ -11,10 +11,11 @@ from agent.evidence_finder import EvidenceFinder
 from agent.protected import is_protected
 from agent.verifier import problems
 from retrieval.data.catalog import Catalog
+from retrieval.text.scorers import SoftKnnConfig
 
 
 def by_text(index):
-    return TextAttribution(index.vectors, lambda: index.spread)
+    return TextAttribution(index.vectors, lambda: index.spread, SoftKnnConfig())
 
 
 @pytest.fixture

@@ -26,6 +26,7 @@ from retrieval.data.events import History
 from retrieval.data.histories import Histories
 from retrieval.data.workspace import Workspace
 from retrieval.errors import ModelError, WhyrecError
+from retrieval.text import spread as spread_module
 from retrieval.text.chroma import delete_collection
 from retrieval.text.index import ItemIndex
 
@@ -43,6 +44,13 @@ FUSIONS = {
 every_fusion = pytest.mark.parametrize("name", FUSIONS)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def every_catalog_is_large_enough_to_lean():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(spread_module, "FEWEST", 10)
+        yield
+
+
 @pytest.fixture(scope="module")
 def models(tmp_path_factory):
     return PlantedModels(tmp_path_factory.mktemp("lm"))
@@ -56,8 +64,8 @@ def histories(planted_root):
 
 @pytest.fixture(scope="module", params=[None, 5.0], ids=["all events", "liked"])
 def scorers(request, planted_root, histories):
-    vectors = ItemIndex(planted_root / "index", WordEncoder.fingerprint).vectors(histories.items)
-    data = TrainingData(histories, vectors)
+    index = ItemIndex(planted_root / "index", WordEncoder.fingerprint)
+    data = TrainingData(histories, index.vectors(histories.items), spread=index.spread)
     configs = [SCORERS[name].config_type({"soft-knn": 5.0, "tower": request.param}.get(name)) for name in NAMES]
     return [SCORERS[name].fit(data, config) for name, config in zip(NAMES, configs, strict=True)]
 

@@ -129,7 +129,7 @@ def test_the_gate_holds_for_whom_and_what_it_was_proven_on(tuned, folders, tmp_p
     assert "people with a history alone" in likes.stderr.replace("\n", " ")
     opened(root, 0.7, retrieval={"strategy": "rrf"})
     other = whyrec("recommend", "user-01", "-f", "json", "-w", root, **environment(folders))
-    assert "candidates of other scorers" in other.stderr.replace("\n", " ")
+    assert "proven on other candidates" in other.stderr.replace("\n", " ")
     assert all("rank" not in row["by"] for row in json.loads(other.stdout))
 
 

@@ -14,7 +14,7 @@ from agent.evaluation.watch import Watch
 from agent.evidence import Evidence
 from agent.explanation import Explanation
 from agent.models import Models
-from agent.recommender import Recommender
+from agent.recommender import Recommender, serving
 from agent.request import Recommended, Request, Writer
 from agent.settings import Settings
 from agent.stored_student import fitting_student
@@ -157,7 +157,7 @@ def score_of(workspace: Workspace, settings: Settings, models: Models) -> Callab
     """The score of an item for a history by what explanations go by: the student, or the text where there is none."""
     stored = fitting_student(workspace)
     if stored is None:
-        by_text = Recommender(workspace, settings, models)
+        by_text = Recommender(workspace, settings, models, serving(workspace, settings))
 
         def text_score(history: History, item_id: str) -> float:
             only = Request(history=history, among=frozenset({item_id}), exclude_seen=False, mode="retrieval", k=1)

@@ -24,7 +24,7 @@ from agent.tuned_ranker import TunedRanker
 from agent.tuned_study import TunedStudy
 from retrieval.artefacts import file_fingerprint, write_text
 from retrieval.cf.fused import SINGLE, STRATEGIES, Fused
-from retrieval.cf.live import BY_TEXT, TEXT, TEXT_ALONE, LiveFusion, described
+from retrieval.cf.live import BY_TEXT, TEXT, LiveFusion, described
 from retrieval.cf.scorer import Scorer, System
 from retrieval.cf.scorers import SCORERS
 from retrieval.cf.student import Student
@@ -271,9 +271,9 @@ class SeedRun:
         tower = next((s for s in scorers if isinstance(s, Tower) and s.name in fusion.used), None)
         items = tuple(sorted(study.workspace.catalog.ids))
         live = LiveFusion(fusion, others, items, self._fitted[TEXT].config, tower)
-        if base == RANKED and self._ranker and self._ranker.retrieval != described(live.fusion if live else TEXT_ALONE):
+        if base == RANKED and self._ranker and self._ranker.retrieval != described(live.fusion):
             self._note(
-                "ranked is the same as fused: the gate was proven on candidates of other scorers; tune the ranker with "
+                "ranked is the same as fused: the gate was proven on other candidates; tune the ranker with "
                 f"--trials {self._plan.trials}"
             )
         return Served(name, study, live, ranker, shaping)

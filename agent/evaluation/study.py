@@ -22,6 +22,7 @@ from retrieval.ranking import Floats
 from retrieval.text.chroma import has_collection
 from retrieval.text.facts import Facts
 from retrieval.text.index import ItemIndex, open_index
+from retrieval.text.spread import Spread
 
 Relevance = Literal["liked", "any"]
 
@@ -129,6 +130,11 @@ class Study:
         """
         return self._index.vectors(sorted(self.workspace.catalog.ids))
 
+    @cached_property
+    def spread(self) -> Spread:
+        """How far the vectors spread, as the index has it."""
+        return self._index.spread
+
     @property
     def space(self) -> str:
         """What the vectors can be compared with (`ItemIndex.space`)."""
@@ -158,7 +164,9 @@ class Study:
         return Sequences.from_events(events, sorted(self.workspace.catalog.ids))
 
     def _data(self, histories: Histories) -> TrainingData:
-        return TrainingData(histories, self.vectors if self.has_text else None, self.seed, self.facts)
+        if not self.has_text:
+            return TrainingData(histories, None, self.seed, self.facts)
+        return TrainingData(histories, self.vectors, self.seed, self.facts, self.spread)
 
     @cached_property
     def facts(self) -> Facts:

@@ -148,8 +148,8 @@ def save_fusion(
         "events": events_fingerprint,
         "space": space,
         "best": best,
-        "fusions": {name: _described(fusion) for name, fusion in fusions.items()},
-        "likes": _described(likes) if likes else None,
+        "fusions": {name: _as_json(fusion) for name, fusion in fusions.items()},
+        "likes": _as_json(likes) if likes else None,
         "text": text[0].to_json(),
         "tower": towers[0].config.to_json() if towers else None,
         **made,
@@ -210,7 +210,7 @@ def described(fusion: Fusion) -> dict[str, Any]:
     return {"strategy": fusion.strategy, **fusion.constants, **version}
 
 
-def _described(fusion: Fusion) -> dict[str, Any]:
+def _as_json(fusion: Fusion) -> dict[str, Any]:
     return {name: value for name, value in asdict(fusion).items() if name != "stack"}
 
 

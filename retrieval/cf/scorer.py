@@ -14,6 +14,7 @@ from retrieval.data.histories import Histories
 from retrieval.errors import InputError, ScoreError
 from retrieval.ranking import Columns, Floats, Rankings, Top, top
 from retrieval.text.facts import Facts
+from retrieval.text.spread import Spread
 
 AT_ONCE = 2**25  # scores in memory at a time: 128 MiB
 
@@ -25,13 +26,15 @@ class TrainingData:
     """What a scorer may learn from.
 
     histories: of the users in training. vectors: (m, d) float32 of length 1, the text of each item, for scorers that
-    read it. seed: for what is drawn. facts: what the catalog says of each item beside its text.
+    read it. seed: for what is drawn. facts: what the catalog says of each item beside its text. spread: how far the
+    vectors spread, None where they tell themselves.
     """
 
     histories: Histories
     vectors: Floats | None = None
     seed: int = 0
     facts: Facts | None = None
+    spread: Spread | None = None
 
     def text(self, name: str) -> Floats:
         """The vectors, for the scorer of this name.

@@ -96,7 +96,9 @@ class ItemIndex:
         """
         text = self._collection.metadata.get("spread")
         if text is None:
-            raise IndexMismatchError(f"the index lacks a part; run: {command('index', self._root)}")
+            raise IndexMismatchError(
+                f"the index does not say how far its texts spread; run: {command('index', self._root)}"
+            )
         return Spread.from_text(text)
 
     @property
@@ -149,9 +151,9 @@ class ItemIndex:
         ids = _by_length(_sample(catalog.ids), catalog)
         vectors = encoder.encode([catalog.text(item_id) for item_id in ids])
         whitening = Whitening.fit(vectors)
-        self._collection.remember("whitening", whitening.to_text())
         spread = replace(Spread.fit(whitening(vectors)), items=len(catalog))
         self._collection.remember("spread", spread.to_text())
+        self._collection.remember("whitening", whitening.to_text())  # last: without it both are fitted anew
         return whitening
 
     def encode(self, encoder: Encoder, texts: Sequence[str]) -> Floats:
@@ -232,11 +234,15 @@ def open_index(workspace: Workspace, encoder_fingerprint: str, options: ChromaOp
     """The workspace's index, complete and of the items it has now.
 
     Raises:
-        IndexMismatchError: there is none, another encoder or other parameters made it, or it holds other items than
-            the catalog.
+        IndexMismatchError: there is none, another encoder, other parameters or an older whyrec made it, or it holds
+            other items than the catalog.
         WorkspaceError: the folder is damaged, or no server answers.
     """
     index = ItemIndex(workspace.index_path, encoder_fingerprint, options)
+    if index.is_older:
+        raise IndexMismatchError(
+            f"the index was made by an older whyrec, which kept less of it; run: {command('index', workspace.root)}"
+        )
     if index.made_from != workspace.catalog_fingerprint:
         raise IndexMismatchError(
             f"the index ({len(index):,} items) is not up to date with the catalog ({len(workspace.catalog):,}); "

@@ -1,7 +1,6 @@
 """Scorers that read nothing but the items' text: they know an item before anybody has touched it."""
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -84,16 +83,31 @@ class SoftKnn(Cosine):
     name = "soft-knn"
     config_type = SoftKnnConfig
 
+    def __init__(self, config: Config, vectors: Floats, spread: Spread):
+        super().__init__(config, vectors)
+        self._spread = spread
+
+    @classmethod
+    def fit(cls, data: TrainingData, config: Any) -> Self:
+        """Take the vectors and how far they spread; nothing is learnt from events."""
+        vectors = data.text(cls.name)
+        return cls(config, vectors, data.spread or Spread.of_catalog(vectors))
+
+    def arrays(self) -> Arrays:
+        """vectors: (m, d). Of the spread: directions: (d, c); moments: (c,); items: (1,)."""
+        return {"vectors": self._vectors, **self._spread.arrays()}
+
+    @classmethod
+    def from_arrays(cls, config: Any, items: int, arrays: Arrays) -> Self:  # noqa: ARG003
+        """From `arrays`."""
+        return cls(config, arrays["vectors"], Spread.from_arrays(arrays))
+
     def _score(self, histories: Histories) -> Floats:
         scores = self._nearness(histories)
         sums = strengths(histories, self.config.positive_from, self.config.weak) @ self._vectors
         towards = self._spread.towards(np.asarray(sums, dtype=np.float32), self.config.flat)
         scores += (np.float32(self.config.lean) * towards) @ self._vectors.T
         return scores
-
-    @cached_property
-    def _spread(self) -> Spread:
-        return Spread.of_catalog(self._vectors)
 
     def _nearness(self, histories: Histories) -> Floats:
         """(n, m) the soft maximum."""

@@ -1,9 +1,11 @@
 """How far the texts of a catalog spread in each direction, so that what many of them share can count less."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from retrieval.ranking import Floats
 from retrieval.text.kept import arrays_of, text_of
@@ -62,10 +64,18 @@ class Spread:
         found = np.divide(found, sizes, out=np.zeros_like(found), where=sizes > 0)
         return np.asarray(found @ self.directions.T, dtype=np.float32)
 
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """All of it: directions, moments and items (1,)."""
+        return {"directions": self.directions, "moments": self.moments, "items": np.array([self.items])}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> Self:
+        """From `arrays`."""
+        return cls(arrays["directions"].astype(np.float32), arrays["moments"], int(arrays["items"][0]))
+
     def to_text(self) -> str:
         """The same as text, rounded to half precision; 1 MB for 768 dimensions."""
-        rounded = self.directions.astype(np.float16)
-        return text_of({"directions": rounded, "moments": self.moments, "items": np.array([self.items])})
+        return text_of({**self.arrays(), "directions": self.directions.astype(np.float16)})
 
     @classmethod
     def from_text(cls, text: str) -> Self:
@@ -74,5 +84,4 @@ class Spread:
         Raises:
             ModelError: it is damaged.
         """
-        arrays = arrays_of(text, {"directions", "moments", "items"}, "the spread of the index")
-        return cls(arrays["directions"].astype(np.float32), arrays["moments"], int(arrays["items"][0]))
+        return cls.from_arrays(arrays_of(text, {"directions", "moments", "items"}, "the spread of the index"))
