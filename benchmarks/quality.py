@@ -2,6 +2,7 @@
 
     python -m benchmarks.quality --data movielens-small --split temporal
     python -m benchmarks.quality --games FOLDER      everything; FOLDER holds Amazon Games (see README)
+    python -m benchmarks.quality --text              the text alone, in minutes: `<data>-text-<split>.json`
 
 Workspaces are kept in --work, so an interrupted run goes on where it was.
 """
@@ -24,6 +25,7 @@ FEATURES = {"WHYREC_FEATURES__MODEL": "gemma3-270m", "WHYREC_FEATURES__LAYERS": 
 # draws; to scorers that read no text all these items are alike.
 COLD_SYSTEMS = "popularity,cosine,soft-knn,tower,text-ease,weighted,cascade,borda,rrf,stacked,fused"
 COLD = ["--seeds", "9", "--trials", "8", "--systems", COLD_SYSTEMS]
+TEXT = ["--systems", "cosine,soft-knn"]  # an option given again takes the place of the first
 # Data, split and what `whyrec evaluate` is told beside them. EASE on all of Games takes a minute for each trial,
 # and for cold items each trial is fitted on four draws of validation items.
 RUNS = [
@@ -65,6 +67,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", choices=sorted({data for data, _, _ in RUNS}))
     parser.add_argument("--split", choices=sorted({split for _, split, _ in RUNS}))
+    parser.add_argument("--text", action="store_true", help="only what reads nothing but the text")
     parser.add_argument("--games", type=Path, help="folder of Amazon Games with items.parquet and interactions.parquet")
     parser.add_argument("--work", type=Path, default=Path(".bench"), help="where workspaces are kept")
     asked = parser.parse_args()
@@ -79,10 +82,12 @@ def main() -> None:
             continue
         settings = FEATURES if data.endswith(GEMMA) else {}
         root = workspace(data, asked.work, asked.games, settings)
-        out = asked.work / f"{data}-{split}"
+        name = f"{data}-text-{split}" if asked.text else f"{data}-{split}"
+        out, systems = asked.work / name, TEXT if asked.text else []
         shutil.rmtree(out, ignore_errors=True)
-        whyrec("evaluate", "-w", root, "--split", split, *options, "--name", data, "--out", out, settings=settings)
-        shutil.copy(out / "report.json", RESULTS / f"{data}-{split}.json")
+        words = ["--split", split, *options, *systems, "--name", data, "--out", out]
+        whyrec("evaluate", "-w", root, *words, settings=settings)
+        shutil.copy(out / "report.json", RESULTS / f"{name}.json")
 
 
 if __name__ == "__main__":
