@@ -1,7 +1,7 @@
 """How much the language model may say in the order of a list: what validation has proven, and no more."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from itertools import pairwise, product
 from typing import Any, Self
 
@@ -127,22 +127,6 @@ def fit_gate(lists: Sequence[JudgedList], seed: int) -> Gate:
         gain = float((after - before).mean())
         shared = everybody.alpha if gain > 0 else dict.fromkeys(KINDS, 0.0)
         strata[name] = Stratum(shared, float(before.mean()), float(after.mean()), own.low, len(group))
-    return Gate(strata)
-
-
-def meet(gates: Sequence[Gate]) -> Gate:
-    """What all of them allow: for each group of people the smallest weight, and what was shown where it was smallest.
-
-    One gate for each data set that a ranker was judged on: it may order where every one of them proved it.
-    """
-    if len(gates) == 1:
-        return gates[0]
-    strata = {}
-    for name in gates[0].strata:
-        found = [gate.strata[name] for gate in gates if name in gate.strata]
-        least = min(found, key=lambda one: sum(one.alpha.values()))
-        alpha = {kind: min(one.alpha.get(kind, 0.0) for one in found) for kind in KINDS}
-        strata[name] = replace(least, alpha=alpha if len(found) == len(gates) else dict.fromkeys(KINDS, 0.0))
     return Gate(strata)
 
 

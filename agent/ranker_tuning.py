@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -14,7 +14,7 @@ import numpy as np
 from agent.evaluation.output import versions
 from agent.evaluation.study import Study
 from agent.evaluation.watch import Watch
-from agent.gate import CLOSED, KINDS, Gate, JudgedList, JudgedLists, fit_gate, meet
+from agent.gate import KINDS, Gate, JudgedList, JudgedLists, fit_gate
 from agent.models import Models
 from agent.ranking_lists import RankingLists
 from agent.tuned_ranker import Learnt, TunedRanker, current_ranker, save_ranker
@@ -43,9 +43,12 @@ class Plan:
 
 @dataclass(frozen=True)
 class Outcome:
-    """gate: where the ranker has a say. curve: what was seen while training. version: its name."""
+    """gates: where the ranker has a say, by the fingerprint of the items. curve: what was seen while training.
 
-    gate: Gate
+    version: its name.
+    """
+
+    gates: Mapping[str, Gate]
     curve: Sequence[dict[str, float]]
     version: str
 
@@ -129,25 +132,25 @@ class RankerTuner:
             if trainer.is_first:
                 self._begin(resume)
         curve = self._train(trainer)
-        gate, name = CLOSED, ""
+        gates, name = dict[str, Gate](), ""
         with trainer.first_alone():
             if trainer.is_first:
-                gate = self._gate()
-                name = self._keep(gate, curve, command)
+                gates = self._gates()
+                name = self._keep(gates, curve, command)
                 shutil.rmtree(self._state)
-        return Outcome(gate, curve, name)
+        return Outcome(gates, curve, name)
 
-    def _gate(self) -> Gate:
-        """What validation proves, on every data set by itself where there are several."""
+    def _gates(self) -> dict[str, Gate]:
+        """What validation proves, on every data set by itself."""
         most = JUDGED // len(self._sources)
         self._watch.start("Judging on validation", sum(min(most, one.askable) for one in self._sources))
         lists: dict[str, list[JudgedList]] = {}
         for source in self._sources:
             found = self._judged(source, self._watched_of(source), most)
             lists.setdefault(source.study.workspace.catalog.fingerprint, []).extend(found)
-        return meet([fit_gate(one, self._tuning.seed) for one in lists.values()])
+        return {items: fit_gate(one, self._tuning.seed) for items, one in lists.items()}
 
-    def _keep(self, gate: Gate, curve: Sequence[dict[str, float]], command: str) -> str:
+    def _keep(self, gates: Mapping[str, Gate], curve: Sequence[dict[str, float]], command: str) -> str:
         """Write the artefact."""
         from finetune.adapters import save_adapter
         from finetune.ranker import RANK
@@ -158,7 +161,7 @@ class RankerTuner:
             "command": command,
             "base": base,
             "base_fingerprint": models.language_model_fingerprint,
-            "gate": gate.to_json(),
+            "gates": {items: gate.to_json() for items, gate in gates.items()},
             "learnt_from": [asdict(one) for one in self._learnt_from],
             "seen": Seen.of(self._sources[0].study.workspace).to_json(),
             "retrieval": self._sources[0].retrieval.described,

@@ -77,7 +77,7 @@ class RankingStage:
             return np.full(size, request.alpha, dtype=np.float32)
         why, gate = self._why_not_ranked(request, live), CLOSED
         if not why and self._tuned:
-            gate = self._tuned.gate
+            gate = self._tuned.gate_in(self._workspace) or CLOSED
         warm = np.array([item_id in self._known for item_id, _ in found.row(0)]) if gate.opens else nothing > 0
         alphas = gate.alphas(warm, history)
         if not alphas.any():
@@ -116,10 +116,11 @@ class RankingStage:
         tuned = self._tuned
         if tuned is None:
             return self._models.why_no_ranker
-        if not tuned.gate.opens:
-            return "validation did not prove that it helps"
-        if not tuned.was_proven_in(self._workspace):
+        gate = tuned.gate_in(self._workspace)
+        if gate is None:
             return UNPROVEN
+        if not gate.opens:
+            return "validation did not prove that it helps"
         if request.query.strip() or (request.user is None and request.history is None):
             return "it was proven on people with a history alone"
         if tuned.retrieval != described(live.fusion if live else TEXT_ALONE):

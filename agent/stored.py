@@ -87,11 +87,15 @@ def _encoder(config: Mapping[str, Any]) -> str:
 
 
 def _ranker(config: Mapping[str, Any]) -> str:
-    everybody = config["gate"]["everybody"]
-    weights = [alpha for stratum in config["gate"].values() for alpha in stratum["alpha"].values()]
-    say = f"α up to {max(weights):g}" if any(weights) else "gate closed"
+    data = {one["items"]: one["data"] for one in config["learnt_from"]}
+    said = []
+    for items, gate in config["gates"].items():
+        weights = [alpha for stratum in gate.values() for alpha in stratum["alpha"].values()]
+        say = f"α up to {max(weights):g}" if any(weights) else "gate closed"
+        everybody, on = gate["everybody"], f"{data[items]}, " if len(config["gates"]) > 1 else ""
+        said.append(f"{on}{say}: NDCG@10 {everybody['before']:.3f} to {everybody['after']:.3f}")
     splits = ", ".join(f"{one['split']}, seed {one['seed']}" for one in config["learnt_from"])
-    return f"{say}: NDCG@10 {everybody['before']:.3f} to {everybody['after']:.3f} on validation ({splits})"
+    return f"{'; '.join(said)} on validation ({splits})"
 
 
 def _writer(config: Mapping[str, Any]) -> str:

@@ -79,7 +79,7 @@ class Teacher:
         self.room = room
         self._retrieval = retrieval
         self._ranker = ranker
-        self._gate = ranker.gate if ranker else CLOSED
+        self._gate = (ranker.gate_in(study.workspace) if ranker else None) or CLOSED
         self._requests = Requests(study)
 
     @cached_property
@@ -209,10 +209,10 @@ def find_teacher(study: Study, retrieval: Retrieval, *, measured: bool) -> tuple
         why = "the setting ranking.ranker is off"
     elif ranker is None:
         why = "no ranker was tuned that may be measured on this split" if measured else study.models.why_no_ranker
-    elif not ranker.gate.opens:
-        why = "validation did not prove that the ranker helps"
-    elif not ranker.was_proven_in(study.workspace):
+    elif (gate := ranker.gate_in(study.workspace)) is None:
         why = UNPROVEN
+    elif not gate.opens:
+        why = "validation did not prove that the ranker helps"
     elif ranker.retrieval != retrieval.described:
         why = "the ranker was proven on other candidates; renew it: whyrec finetune ranker"
     room = Classroom.of_test(study) if measured else Classroom.of_all(study)

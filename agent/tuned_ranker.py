@@ -12,7 +12,7 @@ from retrieval.data.workspace import Workspace
 from retrieval.errors import ModelError, first_line
 from retrieval.versions import current_version, save_version, version_names
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 PACKAGED = "packaged"  # the version of the one that comes with whyrec
 UNPROVEN = "it was proven on other items; prove it on these, without tuning: whyrec finetune ranker --lists 0"
 
@@ -23,8 +23,8 @@ will like an item. `whyrec recommend` uses it where its gate is open. Learnt fro
 On validation, for people with so many events (NDCG@10; α is the language model's weight, 0 where no gain is proven;
 the interval is the gain's 95 %, its lower end):
 
-| people | lists | as retrieved | with the ranker | gain above | α cold | α warm |
-|---|---|---|---|---|---|---|
+| data | people | lists | as retrieved | with the ranker | gain above | α cold | α warm |
+|---|---|---|---|---|---|---|---|
 {strata}
 
 `config.json` has the fingerprints of data, splits and model, the plan, the learning curve and the versions.
@@ -60,14 +60,15 @@ class Learnt:
 class TunedRanker:
     """folder: with the adapter. base, base_fingerprint: the language model it belongs to.
 
-    retrieval: what the gate was proven on (`described`). made: all that is known of how it was made.
+    gates: what was proven, by the fingerprint of the items it was proven on. retrieval: what found the candidates
+    (`described`). made: all that is known of how it was made.
     """
 
     version: str
     folder: Path
     base: str
     base_fingerprint: str
-    gate: Gate
+    gates: Mapping[str, Gate]
     learnt_from: tuple[Learnt, ...]
     retrieval: Mapping[str, Any]
     made: Mapping[str, Any] = field(default_factory=dict)
@@ -80,11 +81,12 @@ class TunedRanker:
         """Whether nothing of this split's test part was seen."""
         return all(asked.split in one.unseen for one in self.learnt_of(asked))
 
-    def was_proven_in(self, workspace: Workspace) -> bool:
-        """Whether the gate was fitted on the items or the events of this workspace: films say nothing of books."""
-        if any(one.items == workspace.catalog.fingerprint for one in self.learnt_from):
-            return True
-        return any(one.events == workspace.all_events for one in self.learnt_from)
+    def gate_in(self, workspace: Workspace) -> Gate | None:
+        """What was proven on the items or the events of this workspace; None for others: films say nothing of books."""
+        if workspace.catalog.fingerprint in self.gates:
+            return self.gates[workspace.catalog.fingerprint]
+        judged = [one for one in self.learnt_from if one.items in self.gates]
+        return next((self.gates[one.items] for one in judged if one.events == workspace.all_events), None)
 
 
 def save_ranker(folder: Path, write: Callable[[Path], None], made: Mapping[str, Any], card: str = _CARD) -> str:
@@ -99,10 +101,12 @@ def save_ranker(folder: Path, write: Callable[[Path], None], made: Mapping[str, 
 
 def _filled(card: str, made: Mapping[str, Any]) -> str:
     learnt_from = ", ".join(f"{one['data']} ({one['split']}, seed {one['seed']})" for one in made["learnt_from"])
+    data = {one["items"]: one["data"] for one in made["learnt_from"]}
     strata = "\n".join(
-        f"| {name} | {one['lists']} | {one['before']:.4f} | {one['after']:.4f} | {one['low']:+.4f} "
+        f"| {data[items]} | {name} | {one['lists']} | {one['before']:.4f} | {one['after']:.4f} | {one['low']:+.4f} "
         f"| {one['alpha']['cold']:g} | {one['alpha']['warm']:g} |"
-        for name, one in made["gate"].items()
+        for items, gate in made["gates"].items()
+        for name, one in gate.items()
     )
     return card.format(command=made["command"], base=made["base"], learnt_from=learnt_from, strata=strata)
 
@@ -149,9 +153,9 @@ def _read(folder: Path) -> TunedRanker:
         if config["format_version"] < FORMAT_VERSION:
             raise ModelError(f"the tuned ranker in {folder} was made by an older whyrec; {again}")
         base, fingerprint = config["base"], config["base_fingerprint"]
-        gate = Gate.from_json(config["gate"])
+        gates = {items: Gate.from_json(gate) for items, gate in config["gates"].items()}
         learnt_from = tuple(Learnt(**one) for one in config["learnt_from"])
         version = PACKAGED if folder == PACKAGED_RANKER else folder.name
-        return TunedRanker(version, folder, base, fingerprint, gate, learnt_from, config["retrieval"], config)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        return TunedRanker(version, folder, base, fingerprint, gates, learnt_from, config["retrieval"], config)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(f"the tuned ranker in {folder} cannot be read ({first_line(error)}); {again}") from error

@@ -76,7 +76,8 @@ CONTROLS = {
 
 def figures(outcome: Outcome) -> dict[str, object]:
     """What the gate was fitted on, and what was seen while training."""
-    everybody = outcome.gate.strata[EVERYBODY]
+    (gate,) = outcome.gates.values()
+    everybody = gate.strata[EVERYBODY]
     judged = {name: round(value, 4) for name, value in vars(everybody).items() if name in ("before", "after", "low")}
     return {**judged, "alpha": everybody.alpha["cold"], "lists": everybody.lists, "curve": list(outcome.curve)}
 

@@ -62,13 +62,14 @@ def main() -> None:
     liked = task.histories.positives(study.settings.events.liked_from)
     lm, requests = load("auto"), Requests(study)
     load_adapter(lm, RANK, ranker.folder)
+    (gate,) = ranker.gates.values()
     judge, begun = LMRanker(lm, RANK), time.monotonic()
     orders: dict[str, list[np.ndarray]] = {"ranker-transferred": [], "ranker-alone": []}
     for row in range(len(task.histories)):
         listed = found.columns[row][found.columns[row] >= 0]
         had = liked.indices[liked.indptr[row] : liked.indptr[row + 1]]
         said = judge.score([requests.of_person(had, listed)])[0]
-        alphas = ranker.gate.alphas(np.zeros(len(listed), dtype=np.bool_), int(task.histories.counts[row]))
+        alphas = gate.alphas(np.zeros(len(listed), dtype=np.bool_), int(task.histories.counts[row]))
         final = put_together(found.scores[row][: len(listed)], said, alphas)
         for name, scores in zip(orders, (final, said), strict=True):
             orders[name].append(listed[np.argsort(-scores, kind="stable")][:PLACES])

@@ -81,7 +81,8 @@ def opened(root, alpha, **changes):
     """Give the current ranker a gate by hand."""
     folder = current_ranker(root / "models" / "ranker").folder
     config = json.loads((folder / "config.json").read_text())
-    for stratum in config["gate"].values():
+    (gate,) = config["gates"].values()
+    for stratum in gate.values():
         stratum["alpha"] = {"cold": alpha, "warm": alpha}
     (folder / "config.json").write_text(json.dumps(config | changes))
     return config

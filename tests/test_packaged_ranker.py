@@ -17,7 +17,7 @@ from agent import stored, tuned_ranker
 from agent.tuned_ranker import current_ranker
 from retrieval.cf.live import TEXT_ALONE, described
 from retrieval.data.readers import Table
-from retrieval.data.workspace import create_workspace
+from retrieval.data.workspace import Workspace, create_workspace
 from retrieval.errors import ModelError
 
 PROVEN_ON = described(TEXT_ALONE)
@@ -130,7 +130,7 @@ def test_on_other_data_the_packaged_ranker_is_proven_before_it_serves(packaged, 
     before, after = (load_file(folder / "adapter_model.safetensors") for folder in (packaged, own.folder))
     assert before.keys() == after.keys()
     assert all(torch.equal(before[name], after[name]) for name in before)
-    assert own.gate.strata["everybody"].lists > 0
+    assert own.gate_in(Workspace(root)).strata["everybody"].lists > 0
     assert own.retrieval == PROVEN_ON  # what serves here
     opened(root, 0.6)
     by, _ = ordered_by(root, folders)

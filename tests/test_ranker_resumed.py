@@ -49,7 +49,7 @@ def test_an_interrupted_tuning_goes_on_to_the_same_end(root, folders, tmp_path, 
             tuner_of(tmp_path / "other", folders, Interrupting(2 + steps)).run("whyrec", resume=steps < 2)
     again = tuner_of(tmp_path / "other", folders).run("whyrec finetune ranker", resume=True)
     assert again.curve == whole.curve
-    assert again.gate == whole.gate
+    assert again.gates == whole.gates
 
 
 def test_nothing_to_resume_is_said_at_once(root, folders):

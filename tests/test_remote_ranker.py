@@ -80,7 +80,8 @@ def root(proven, tmp_path):
     shutil.copytree(proven[0], tmp_path / "ws")
     folder = current_ranker(tmp_path / "ws" / "models" / "remote-ranker").folder
     config = json.loads((folder / "config.json").read_text())
-    for stratum in config["gate"].values():
+    (gate,) = config["gates"].values()
+    for stratum in gate.values():
         stratum["alpha"] = {"cold": 1.0, "warm": 1.0}
     (folder / "config.json").write_text(json.dumps(config))
     return tmp_path / "ws"

@@ -135,12 +135,13 @@ def ranker(
         outcome = tuner.run(shlex.join(["whyrec", *sys.argv[1:]]), resume=resume)
     if not together.is_main_process:
         return
-    _print_gate(outcome.gate, form)
+    (gate,) = outcome.gates.values()
+    _print_gate(gate, form)
     say(
         f"Kept as models/ranker/{outcome.version}. NDCG@10 on validation; gain above: 95 % sure; alpha: the LM's weight"
     )
     say_base(base, opened.settings)
-    if not outcome.gate.opens:
+    if not gate.opens:
         note("no gain is proven; the language model orders nothing, and everything stays as it is")
 
 

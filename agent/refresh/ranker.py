@@ -40,7 +40,7 @@ class RankerArtefact:
     def reached(self, made: Made) -> float | None:
         """What everybody's lists reached; among cold items alone it says nothing of all."""
         cold = made.config["learnt_from"][0]["split"] == "cold-items"
-        return None if cold else float(made.config["gate"]["everybody"]["after"])
+        return None if cold else float(next(iter(made.config["gates"].values()))["everybody"]["after"])
 
     def system(self, workspace: Workspace, study: Study) -> System:
         """The pipeline that serves, with the ranker of the workspace and the scorers of the study's, if it has any."""

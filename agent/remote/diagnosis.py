@@ -59,4 +59,5 @@ def _proof(endpoint: Endpoint) -> tuple[str, str]:
         return "warning", f"it orders nothing, as nothing is proven of it; {again}"
     if proof.base_fingerprint != endpoint.fingerprint:
         return "stale", f"the proof is of another model or endpoint ({proof.base}); {again}"
-    return "ok", "proven" if proof.gate.opens else "judged, and no gain is proven: it orders nothing"
+    opens = any(gate.opens for gate in proof.gates.values())
+    return "ok", "proven" if opens else "judged, and no gain is proven: it orders nothing"

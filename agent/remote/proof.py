@@ -22,8 +22,8 @@ like an item. `whyrec recommend` lets that model, at that endpoint, order lists 
 validation parts of: {learnt_from}. For people with so many events (NDCG@10; α is the language model's weight, 0 where
 no gain is proven; the interval is the gain's 95 %, its lower end):
 
-| people | lists | as retrieved | with the ranker | gain above | α cold | α warm |
-|---|---|---|---|---|---|---|
+| data | people | lists | as retrieved | with the ranker | gain above | α cold | α warm |
+|---|---|---|---|---|---|---|---|
 {strata}
 
 `config.json` has the fingerprints of data, splits and endpoint, and the versions.
@@ -55,7 +55,7 @@ def prove(
         "command": command,
         "base": models.remote.settings.name,
         "base_fingerprint": models.remote.fingerprint,
-        "gate": gate.to_json(),
+        "gates": {source.learnt.items: gate.to_json()},
         "learnt_from": [asdict(source.learnt)],
         "retrieval": source.retrieval.described,
         "versions": versions(),
