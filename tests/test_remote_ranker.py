@@ -2,13 +2,12 @@
 
 import json
 import shutil
-import signal
-import threading
 
 import pytest
 from ranker_world import environment, indexed_world, said_by, whyrec
 from scripted_endpoint import KEY, MODEL, ScriptedEndpoint, completion
 
+from agent.remote.kept import KeptScores
 from agent.tuned_ranker import current_ranker
 
 pytestmark = [
@@ -175,25 +174,29 @@ def unproven(world, tmp_path):
     return shutil.copytree(world, tmp_path / "unproven")
 
 
-def interrupting():
-    """Presses Ctrl-C once, however many requests come."""
-    left = [signal.SIGINT]
+def interrupt_after(count, patch):
+    """Ctrl-C as soon as so many answers are kept."""
+    keep, kept = KeptScores.keep, []
 
-    def then():
-        for one in (left.pop() for _ in range(len(left))):
-            signal.pthread_kill(threading.main_thread().ident, one)
-        return 500, {}, {}
+    def keeping(self, *one):
+        keep(self, *one)
+        kept.append(one)
+        if len(kept) == count:
+            raise KeyboardInterrupt
 
-    return then
+    patch.setattr(KeptScores, "keep", keeping)
 
 
-@pytest.mark.parametrize(
-    ("count", "then", "code"), [(44, lambda: (500, {}, {}), 1), (3, interrupting(), 130)], ids=["failure", "Ctrl-C"]
-)
-def test_what_an_unfinished_proof_was_answered_is_not_asked_again(unproven, variables, scripted, count, then, code):
+@pytest.mark.parametrize(("count", "interrupted", "code"), [(44, False, 1), (3, True, 130)], ids=["failure", "Ctrl-C"])
+def test_what_an_unfinished_proof_was_answered_is_not_asked_again(
+    unproven, variables, scripted, monkeypatch, count, interrupted, code
+):
     answered = []
-    scripted.script = answering_first(count, then, answered)  # in the middle of a list
-    result = whyrec(*PROVE, "-w", unproven, **variables)
+    scripted.script = answering_first(1_000 if interrupted else count, lambda: (500, {}, {}), answered)
+    with monkeypatch.context() as patch:
+        if interrupted:
+            interrupt_after(count, patch)
+        result = whyrec(*PROVE, "-w", unproven, **variables)  # ends in the middle of a list
     assert result.exit_code == code
     number, kept = kept_in(unproven)
     assert number == len(answered) >= count
