@@ -1,6 +1,7 @@
 """An OpenAI-compatible endpoint on loopback whose answers a test writes."""
 
 import json
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -11,6 +12,14 @@ KEY = "sk-scripted-0123456789abcdef"
 MODEL = "scripted"
 USAGE = {"prompt_tokens": 50, "completion_tokens": 10}
 HELLO = [{"role": "user", "content": "hello"}]
+
+
+class _Server(ThreadingHTTPServer):
+    """One whose clients may go before they have read everything, as they do with what they refuse."""
+
+    def handle_error(self, request, client_address):
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
 
 
 class ScriptedEndpoint:
@@ -55,7 +64,7 @@ class ScriptedEndpoint:
                 pass
 
         self.drip: float | None = None
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = _Server(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}/v1"
 

@@ -95,9 +95,9 @@ def test_a_described_film_is_among_the_first_three(root):
     assert "Toy Story (1995)" in [row["title"] for row in found]
 
 
-def test_full_mode_scores_every_row_and_keeps_the_order(root):
+def test_full_mode_scores_every_row_and_without_a_weight_keeps_the_order(root):
     plain = rows(root, "recommend", USER, "--mode", "retrieval")
-    full = rows(root, "recommend", USER, "--mode", "full")
+    full = rows(root, "recommend", USER, "--mode", "full", "--alpha", "0")
     assert [row["item_id"] for row in full] == [row["item_id"] for row in plain]
     assert len({row["stages"]["rank"] for row in full}) > 1
 
