@@ -28,7 +28,6 @@ from retrieval.text.filters import Where, compile_where
 from retrieval.text.index import ItemIndex, open_index
 from retrieval.text.profile import Profile, interest_in
 from retrieval.text.retriever import TextRetriever
-from retrieval.text.spread import Spread
 from retrieval.text.tower import Tower
 
 if TYPE_CHECKING:
@@ -99,11 +98,9 @@ class Recommender:
         def encode(texts: Sequence[str]) -> Floats:
             return self.index.encode(self._models.query_encoder, texts)
 
-        def spread() -> Spread:
-            return self.index.spread
-
         tower = self._live.tower if self._live else None
-        return PersonReader(self._workspace, self._settings, self.titles, vectors, spread, encode, text, tower)
+        given = vectors, lambda: self.index.spread, encode
+        return PersonReader(self._workspace, self._settings, self.titles, *given, text, tower)
 
     @cached_property
     def _evidence_by_text(self) -> EvidenceFinder:
