@@ -79,6 +79,7 @@ class Labeller:
         rest = np.setdiff1d(drawn, may[:done], assume_unique=True)
         rest = np.random.default_rng(teacher.study.seed).permutation(rest)[:OTHERS]
         self._by_scorers(rest)
+        teacher.answers.drop()
         return Labelled(asked, asked_now, len(rest) + done - asked, seconds, damaged)
 
     def _by_scorers(self, rows: NDArray[np.int64]) -> None:

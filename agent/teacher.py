@@ -15,6 +15,8 @@ from agent.evaluation.watch import Watch
 from agent.gate import CLOSED, put_together
 from agent.models import Models
 from agent.ranking_lists import Requests, Retrieval, find_retrieval
+from agent.remote.kept import KeptScores
+from agent.remote.ranker import RemoteRanker
 from agent.settings import RANKER, REMOTE_RANKER
 from agent.tuned_ranker import UNPROVEN, TunedRanker, ranker_of_split
 from agent.tuned_study import open_study
@@ -22,7 +24,7 @@ from retrieval.cf.live import TEXT_ALONE
 from retrieval.cf.scorer import System, TrainingData
 from retrieval.contracts import Judge
 from retrieval.data.histories import Histories
-from retrieval.data.labels import Label
+from retrieval.data.labels import LABELS, Label
 from retrieval.data.workspace import Workspace
 from retrieval.errors import command
 from retrieval.ranking import Floats
@@ -90,7 +92,13 @@ class Teacher:
             ModelError: it cannot be loaded.
         """
         named = OFF if self._ranker is None else str(self._ranker.folder)
-        return Models(self.study.settings.with_ranker(named), self.study.models.say).ranker
+        models = Models(self.study.settings.with_ranker(named), self.study.models.say)
+        return RemoteRanker(models.remote, self.answers) if models.settings.remote.ranker else models.ranker
+
+    @cached_property
+    def answers(self) -> KeptScores:
+        """What a remote language model has said, until the lists are kept: a list that broke off is not paid again."""
+        return KeptScores(self.study.workspace.root / LABELS / f"{self.fingerprint}.ndjson")
 
     @cached_property
     def fingerprint(self) -> str:

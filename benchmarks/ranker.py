@@ -2,9 +2,11 @@
 
     python -m benchmarks.ranker --data movielens-small --split cold-items --seeds 2
     python -m benchmarks.ranker --data amazon-games --split cold-items --games FOLDER --users 2000
+    python -m benchmarks.ranker --data movielens-small --split temporal --packaged
 
 For each seed a ranker is tuned on the split, then all are measured on its test part. Workspaces are kept in --work with
-what is tuned there, so an interrupted run goes on where it was.
+what is tuned there, so an interrupted run goes on where it was. With --packaged nothing is tuned: the packaged ranker
+orders what the text alone finds, as in a workspace just made (`<data>-packaged-ranker-<split>.json`).
 """
 
 import argparse
@@ -23,6 +25,7 @@ from benchmarks.reporting import RESULTS
 from retrieval.data.workspace import Workspace
 
 COLD, WARM = "cosine,soft-knn,tower,text-ease,fused,ranked", "soft-knn,popularity,ease,fused,ranked"
+PACKAGED, UNTUNED = "packaged", {"WHYREC_RANKING__FUSION": "off"}  # the packaged ranker saw no test part of seed 0
 
 
 def is_tuned(root: Path, split: str, seed: int) -> bool:
@@ -47,6 +50,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", choices=DATA, required=True)
     parser.add_argument("--split", default="cold-items")
+    parser.add_argument("--packaged", action="store_true", help="what serves before anything was tuned")
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--lists", type=int, default=1_000)
     parser.add_argument("--trials", type=int, default=8)
@@ -54,17 +58,20 @@ def main() -> None:
     parser.add_argument("--games", type=Path, help="folder of Amazon Games with items.parquet and interactions.parquet")
     parser.add_argument("--work", type=Path, default=Path(".bench"), help="where workspaces are kept")
     asked = parser.parse_args()
-    root = workspace(asked.data, asked.work, asked.games, {})
-    common = ["--split", asked.split, "--trials", asked.trials, "-w", root]
-    for seed in range(asked.seeds):
-        tune_unless_there(root, asked.split, seed, asked.trials, asked.lists)
-    out = asked.work / f"{asked.data}-ranker-{asked.split}"
+    work, seeds = (asked.work / PACKAGED, 1) if asked.packaged else (asked.work, asked.seeds)
+    root = workspace(asked.data, work, asked.games, {})
+    if not asked.packaged:
+        for seed in range(seeds):
+            tune_unless_there(root, asked.split, seed, asked.trials, asked.lists)
+    name = f"{asked.data}-{PACKAGED}-ranker-{asked.split}" if asked.packaged else f"{asked.data}-ranker-{asked.split}"
+    out = asked.work / name
     shutil.rmtree(out, ignore_errors=True)
     systems = COLD if asked.split == "cold-items" else WARM
     users = ["--users", asked.users] if asked.users else []
-    words = ["--seeds", asked.seeds, *users, "--systems", systems, "--reference", "fused", "--name", asked.data]
-    run("evaluate", *common, *words, "--out", out, settings={})
-    shutil.copy(out / "report.json", RESULTS / f"{asked.data}-ranker-{asked.split}.json")
+    words = ["--split", asked.split, "--trials", asked.trials, "--seeds", seeds, *users, "--systems", systems]
+    words += ["--reference", "fused", "--name", asked.data, "-w", root, "--out", out]
+    run("evaluate", *words, settings=UNTUNED if asked.packaged else {})
+    shutil.copy(out / "report.json", RESULTS / f"{name}.json")
 
 
 if __name__ == "__main__":

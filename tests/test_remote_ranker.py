@@ -232,15 +232,17 @@ def test_it_teaches_where_it_is_proven(root, variables, scripted):
     assert len(scripted.asked) == 24
 
 
-def test_lists_that_it_was_paid_for_are_kept_where_a_later_one_fails(root, variables, scripted):
-    words = ("label", "--lists", "3", "-f", "json", "-w", root)
-    scripted.script = answering_first(20, lambda: (500, {}, {}), [])
+def test_what_it_was_paid_for_is_kept_where_a_later_list_fails(root, variables, scripted):
+    words, answered = ("label", "--lists", "3", "-f", "json", "-w", root), []
+    scripted.script = answering_first(20, lambda: (500, {}, {}), answered)
     assert whyrec(*words, **variables).exit_code == 1  # in the middle of the third list
     scripted.script = likes_its_own
     scripted.asked.clear()
     [row] = json.loads(whyrec(*words, **variables).stdout)
     assert row["asked now"] == 1
-    assert len(scripted.asked) == 8
+    assert len(scripted.asked) == 24 - len(answered) <= 4
+    assert not any(body in answered for body in scripted.asked)
+    assert {path.suffix for path in (root / "labels").iterdir()} == {".parquet"}
 
 
 def findings(root, variables):
