@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from agent.evaluation.watch import Watch
-from agent.gate import KINDS, JudgedLists
+from agent.gate import JudgedLists
 from agent.models import Models
 from agent.ranker_tuning import WEIGHT
 from agent.ranking_lists import Asked, RankingLists
@@ -229,7 +229,7 @@ def _figures(source: RankingLists, asked: Asked, scored: Scored) -> tuple[Figure
     size = len(scored.scores)
     some = Asked(asked.rows[:size], asked.columns[:size], asked.scores[:size])
     lists = JudgedLists.of(source.judged_by(some, scored.scores))
-    return lists.figures(dict.fromkeys(KINDS, WEIGHT)), lists.figures(dict.fromkeys(KINDS, 1.0))
+    return lists.figures(WEIGHT), lists.figures(1.0)
 
 
 def ratio(seconds: Sequence[float], default: Sequence[float]) -> float:

@@ -1,8 +1,8 @@
 """How much the language model may say in the order of a list: what validation has proven, and no more."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from itertools import pairwise, product
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import pairwise
 from typing import Any, Self
 
 import numpy as np
@@ -16,11 +16,9 @@ from retrieval.significance import compare
 
 PLACES = 10
 HISTORY_ENDS = (20, 100)  # events; the groups of people that have a weight of their own
-KINDS = ("cold", "warm")  # items that nobody has had, and others
-GRID = np.linspace(0, 1, 21)
-COARSE = np.linspace(0, 1, 11)  # where both kinds are in the lists
+COLD, WARM = "cold", "warm"  # lists of items most of which nobody has had, and other lists
+GRID = tuple(round(0.05 * step, 2) for step in range(21))
 EVERYBODY = "everybody"
-RARE = 0.02  # of the candidates: fewer of a kind say nothing about it
 
 
 @dataclass(frozen=True)
@@ -41,12 +39,14 @@ class JudgedList:
 
 @dataclass(frozen=True)
 class Stratum:
-    """α for each kind of item, and what it showed: NDCG@10 before and after on lists it was not chosen on.
+    """α for the lists of one kind of one group of people, and what it showed there.
 
-    low: the lower end of the gain's 95 % interval.
+    before, after: NDCG@10 on lists that it was not chosen on. low: the lower end of the gain's 95 % interval.
     """
 
-    alpha: Mapping[str, float]
+    kind: str
+    people: str
+    alpha: float
     before: float
     after: float
     low: float
@@ -55,28 +55,44 @@ class Stratum:
 
 @dataclass(frozen=True)
 class Gate:
-    """The language model's weight α for each group of people and kind of item; 0 where no gain is proven.
+    """The language model's weight α for each kind of lists and group of people; 0 where no gain is proven.
 
-    ``final = (1 − α) z(retrieved) + α z(language model)``, z over the list of candidates.
+    ``final = (1 − α) z(retrieved) + α z(language model)``, z over the list of candidates. Lists of new items and others
+    are proven apart: what helps to order items that many have had says nothing of those that nobody has had.
     """
 
-    strata: Mapping[str, Stratum] = field(default_factory=dict)
+    strata: tuple[Stratum, ...] = ()
 
     @property
     def opens(self) -> bool:
         """Whether the language model has a say anywhere."""
-        return any(alpha > 0 for stratum in self.strata.values() for alpha in stratum.alpha.values())
+        return any(one.alpha > 0 for one in self.strata)
 
-    def alphas(self, warm: NDArray[np.bool_], history: int) -> Floats:
-        """(N,) α of each candidate, for a person with so many events."""
-        stratum = self.strata.get(group_of(history))
-        weights = stratum.alpha if stratum else {}
-        cold, known = (weights.get(kind, 0.0) for kind in KINDS)
-        return np.where(warm, known, cold).astype(np.float32)
+    def alpha(self, warm: NDArray[np.bool_], history: int) -> float:
+        """Of the list of these candidates (N,), warm or not, for a person with so many events."""
+        found = self._of(kind_of(warm), group_of(history))
+        return found.alpha if found else 0.0
 
-    def to_json(self) -> dict[str, Any]:
+    def may_speak(self, history: int) -> bool:
+        """Whether it has a say in some list for a person with so many events."""
+        return any(found.alpha > 0 for kind in (COLD, WARM) if (found := self._of(kind, group_of(history))))
+
+    @property
+    def everybody(self) -> tuple[Stratum, ...]:
+        """What all people's lists showed, one for each kind."""
+        return tuple(one for one in self.strata if one.people == EVERYBODY)
+
+    @property
+    def reached(self) -> float:
+        """NDCG@10 with the language model, over all lists that were judged; there must be some."""
+        return sum(one.after * one.lists for one in self.everybody) / sum(one.lists for one in self.everybody)
+
+    def _of(self, kind: str, people: str) -> Stratum | None:
+        return next((one for one in self.strata if (one.kind, one.people) == (kind, people)), None)
+
+    def to_json(self) -> list[dict[str, Any]]:
         """As plain data."""
-        return {name: asdict(stratum) for name, stratum in self.strata.items()}
+        return [asdict(one) for one in self.strata]
 
     @classmethod
     def from_json(cls, values: Any) -> Self:
@@ -86,8 +102,8 @@ class Gate:
             ModelError: it is something else.
         """
         try:
-            return cls({name: Stratum(**stratum) for name, stratum in values.items()})
-        except (AttributeError, TypeError) as error:
+            return cls(tuple(Stratum(**one) for one in values))
+        except TypeError as error:
             raise ModelError(f"the gate of the ranker cannot be read ({error})") from error
 
 
@@ -103,9 +119,14 @@ def group_of(history: int) -> str:
     return f"history={ends[-1] + 1}+"
 
 
-def put_together(retrieved: Floats, ranked: Floats, alphas: Floats) -> Floats:
+def kind_of(warm: NDArray[np.bool_]) -> str:
+    """The kind of a list of candidates, by which of them somebody has had."""
+    return COLD if 2 * int(warm.sum()) < len(warm) else WARM
+
+
+def put_together(retrieved: Floats, ranked: Floats, alpha: float) -> Floats:
     """(N,) the final score of one list's candidates."""
-    return np.asarray((1 - alphas) * standardise(retrieved) + alphas * standardise(ranked), dtype=np.float32)
+    return np.asarray((1 - alpha) * standardise(retrieved) + alpha * standardise(ranked), dtype=np.float32)
 
 
 def fit_gate(lists: Sequence[JudgedList], seed: int) -> Gate:
@@ -113,21 +134,23 @@ def fit_gate(lists: Sequence[JudgedList], seed: int) -> Gate:
 
     α is chosen on each half of the lists for the other; the gain there must be above 0 with 95 % confidence (paired
     bootstrap). A group of people has its own α if that is proven by itself; else the one of everybody, if that is
-    proven and the group does not lose by it; else 0.
+    proven and the group does not lose by it; else 0. Lists of new items and others each have all of this to themselves.
     """
-    everybody = _judged(JudgedLists.of(lists), seed)
-    strata = {EVERYBODY: everybody}
+    by_kind = {kind: [one for one in lists if kind_of(one.warm) == kind] for kind in (COLD, WARM)}
+    return Gate(tuple(stratum for kind, one in by_kind.items() if one for stratum in _strata(kind, one, seed)))
+
+
+def _strata(kind: str, lists: Sequence[JudgedList], seed: int) -> list[Stratum]:
+    everybody = _judged(kind, EVERYBODY, JudgedLists.of(lists), seed)
+    strata = [everybody]
     for name in dict.fromkeys(group_of(one.history) for one in sorted(lists, key=lambda one: one.history)):
         group = JudgedLists.of([one for one in lists if group_of(one.history) == name])
-        own = _judged(group, seed)
-        if any(own.alpha.values()) or not any(everybody.alpha.values()):
-            strata[name] = own
-            continue
-        before, after = group.figures({}), group.figures(everybody.alpha)
-        gain = float((after - before).mean())
-        shared = everybody.alpha if gain > 0 else dict.fromkeys(KINDS, 0.0)
-        strata[name] = Stratum(shared, float(before.mean()), float(after.mean()), own.low, len(group))
-    return Gate(strata)
+        own = _judged(kind, name, group, seed)
+        if not own.alpha and everybody.alpha:
+            after = float(group.figures(everybody.alpha).mean())
+            own = replace(own, alpha=everybody.alpha if after > own.before else 0.0, after=after)
+        strata.append(own)
+    return strata
 
 
 @dataclass(frozen=True)
@@ -137,7 +160,6 @@ class JudgedLists:
     retrieved: Floats
     ranked: Floats
     relevant: NDArray[np.bool_]
-    warm: NDArray[np.bool_]
     there: NDArray[np.bool_]
     held_out: NDArray[np.int64]
 
@@ -147,12 +169,12 @@ class JudgedLists:
         width = max((len(one.retrieved) for one in lists), default=0)
         shape = (len(lists), width)
         retrieved, ranked = np.zeros(shape, dtype=np.float32), np.zeros(shape, dtype=np.float32)
-        relevant, warm, there = (np.zeros(shape, dtype=np.bool_) for _ in range(3))
+        relevant, there = np.zeros(shape, dtype=np.bool_), np.zeros(shape, dtype=np.bool_)
         for row, one in enumerate(lists):
             size = len(one.retrieved)
             retrieved[row, :size], ranked[row, :size] = standardise(one.retrieved), standardise(one.ranked)
-            relevant[row, :size], warm[row, :size], there[row, :size] = one.relevant, one.warm, True
-        return cls(retrieved, ranked, relevant, warm, there, np.array([one.held_out for one in lists], dtype=np.int64))
+            relevant[row, :size], there[row, :size] = one.relevant, True
+        return cls(retrieved, ranked, relevant, there, np.array([one.held_out for one in lists], dtype=np.int64))
 
     def __len__(self) -> int:
         return len(self.held_out)
@@ -161,40 +183,27 @@ class JudgedLists:
         """Some of them."""
         return JudgedLists(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
 
-    @property
-    def kinds(self) -> tuple[str, ...]:
-        """The kinds of items that are not rare here."""
-        shares = {"cold": (self.there & ~self.warm).sum(), "warm": (self.there & self.warm).sum()}
-        return tuple(kind for kind in KINDS if shares[kind] > RARE * max(1, self.there.sum()))
-
-    def figures(self, alpha: Mapping[str, float]) -> Figures:
-        """(n,) NDCG@10 with these weights."""
-        cold, warm = (alpha.get(kind, 0.0) for kind in KINDS)
-        weights = np.where(self.warm, warm, cold)
-        fused = np.where(self.there, (1 - weights) * self.retrieved + weights * self.ranked, -np.inf)
+    def figures(self, alpha: float) -> Figures:
+        """(n,) NDCG@10 with this weight."""
+        fused = np.where(self.there, (1 - alpha) * self.retrieved + alpha * self.ranked, -np.inf)
         best = np.argsort(-fused, axis=1, kind="stable")[:, :PLACES]
         hits = np.take_along_axis(self.relevant & self.there, best, axis=1)
         return ranking_metrics(hits, self.held_out, PLACES)["ndcg"]
 
 
-def _chosen(lists: JudgedLists) -> dict[str, float]:
-    """The weights with the highest mean NDCG@10, the least of equal ones."""
-    kinds = lists.kinds
-    grid = GRID if len(kinds) == 1 else COARSE
-    every = [dict(zip(kinds, alphas, strict=True)) for alphas in product(grid.round(2).tolist(), repeat=len(kinds))]
-    return max(every, key=lambda alpha: (float(lists.figures(alpha).mean()), -sum(alpha.values())))
+def _chosen(lists: JudgedLists) -> float:
+    """The weight with the highest mean NDCG@10, the least of equal ones."""
+    return max(GRID, key=lambda alpha: (float(lists.figures(alpha).mean()), -alpha))
 
 
-def _judged(lists: JudgedLists, seed: int) -> Stratum:
+def _judged(kind: str, people: str, lists: JudgedLists, seed: int) -> Stratum:
     halves = np.array_split(np.random.default_rng(seed).permutation(len(lists)), 2)
-    before = lists.figures({})
-    if min(len(half) for half in halves) == 0:
-        mean = float(before.mean()) if len(lists) else 0.0
-        return Stratum(dict.fromkeys(KINDS, 0.0), mean, mean, 0.0, len(lists))
+    before = lists.figures(0.0)
+    mean = float(before.mean())
+    if len(lists) < len(halves):
+        return Stratum(kind, people, 0.0, mean, mean, 0.0, len(lists))
     after = np.empty(len(lists))
     for chosen, judged in (halves, halves[::-1]):
         after[judged] = lists.take(judged).figures(_chosen(lists.take(chosen)))
-    gain = compare(after, [before], seed)[0]
-    best = _chosen(lists) if gain.low > 0 else {}
-    alpha = {kind: best.get(kind, 0.0) for kind in KINDS}
-    return Stratum(alpha, float(before.mean()), float(after.mean()), gain.low, len(lists))
+    low = compare(after, [before], seed)[0].low
+    return Stratum(kind, people, _chosen(lists) if low > 0 else 0.0, mean, float(after.mean()), low, len(lists))

@@ -14,7 +14,7 @@ import numpy as np
 from agent.evaluation.output import versions
 from agent.evaluation.study import Study
 from agent.evaluation.watch import Watch
-from agent.gate import KINDS, Gate, JudgedList, JudgedLists, fit_gate
+from agent.gate import Gate, JudgedList, JudgedLists, fit_gate
 from agent.models import Models
 from agent.ranking_lists import RankingLists
 from agent.tuned_ranker import Learnt, TunedRanker, current_ranker, save_ranker
@@ -234,7 +234,7 @@ class RankerTuner:
             found = [one for source in self._sources for one in self._judged(source, 0, self._watched_of(source))]
             lists = JudgedLists.of(found)
             alphas = {"retrieved": 0.0, "mixed": WEIGHT, "ranked": 1.0}
-            figures = {n: float(lists.figures(dict.fromkeys(KINDS, alpha)).mean()) for n, alpha in alphas.items()}
+            figures = {n: float(lists.figures(alpha).mean()) for n, alpha in alphas.items()}
             loss = {"loss": float(np.mean(seen.losses))} if seen.losses else {}
             seen.curve.append({"lists": trainer.step * self._tuning.lists, **figures, **loss})
             seen.losses.clear()

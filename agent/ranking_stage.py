@@ -7,7 +7,7 @@ import numpy as np
 
 from agent.encoders import OFF
 from agent.evidence import Taste
-from agent.gate import CLOSED, put_together
+from agent.gate import Gate, put_together
 from agent.models import Models
 from agent.person import Person
 from agent.request import Answer, Request
@@ -49,12 +49,12 @@ class RankingStage:
         Raises:
             ModelError: the language model cannot be loaded, or a remote one fails and nothing may take its place.
         """
-        alphas = self._alphas(request, live, found, len(person.history), answer)
-        if request.mode != "full" and not alphas.any():
+        alpha = self._alpha(request, live, found, len(person.history), answer)
+        if request.mode != "full" and not alpha:
             return None, False
         try:
             with answer.timed("rank"):
-                return self._ranked(found, person.taste, alphas, stages, vectors), bool(alphas.any())
+                return self._ranked(found, person.taste, alpha, stages, vectors), bool(alpha)
         except RemoteError as error:
             if not self._settings.remote.downgrade:
                 raise
@@ -62,35 +62,30 @@ class RankingStage:
             local = RankingStage(self._workspace, self._models.local.settings, self._models.local, self._warm)
             return local.order(request, live, found, person, stages, vectors, answer)
 
-    def _alphas(
-        self, request: Request, live: LiveFusion | None, found: Rankings, history: int, answer: Answer
-    ) -> Floats:
-        """(N,) the language model's weight for each candidate: what was asked for, else what has been proven.
+    def _alpha(self, request: Request, live: LiveFusion | None, found: Rankings, history: int, answer: Answer) -> float:
+        """The language model's weight for this list: what was asked for, else what has been proven.
 
         ``history``: how many events are known of the person. The answer is told where the language model is left out.
         """
-        size = int(found.lengths[0])
-        nothing = np.zeros(size, dtype=np.float32)
         if request.mode == "retrieval":
-            return nothing
+            return 0.0
         if request.alpha is not None:
-            return np.full(size, request.alpha, dtype=np.float32)
-        why, gate = self._why_not_ranked(request, live), CLOSED
-        if not why and self._tuned:
-            gate = self._tuned.gate_in(self._workspace) or CLOSED
-        warm = np.array([item_id in self._known for item_id, _ in found.row(0)]) if gate.opens else nothing > 0
-        alphas = gate.alphas(warm, history)
-        if not alphas.any():
+            return request.alpha
+        why, alpha = self._why_not_ranked(request, live), 0.0
+        if not why and self._gate:
+            warm = np.array([item_id in self._known for item_id, _ in found.row(0)], dtype=np.bool_)
+            alpha = self._gate.alpha(warm, history)
+        if not alpha:
             why = why or "its gain is not proven for such a person and such items"
             shown = "its scores are shown all the same" if request.mode == "full" else "--mode full shows its scores"
             answer.notes.append(f"the language model did not order this list: {why} ({shown})")
-        return alphas
+        return alpha
 
     def _ranked(
         self,
         found: Rankings,
         taste: Taste,
-        alphas: Floats,
+        alpha: float,
         stages: dict[str, dict[str, float]],
         vectors: Callable[[Sequence[str]], Floats],
     ) -> Rankings:
@@ -103,9 +98,9 @@ class RankingStage:
         scores = self._models.ranker.score([request])[0]
         for item_id, score in zip(ids, scores.tolist(), strict=True):
             stages[item_id]["rank"] = score
-        if not alphas.any():
+        if not alpha:
             return found
-        final = put_together(np.array(retrieved, dtype=np.float32), scores, alphas)
+        final = put_together(np.array(retrieved, dtype=np.float32), scores, alpha)
         fused = order([ids], [final], len(ids), "fusion")
         for item_id, score in fused.row(0):
             stages[item_id]["fuse"] = score
@@ -116,10 +111,9 @@ class RankingStage:
         tuned = self._tuned
         if tuned is None:
             return self._models.why_no_ranker
-        gate = tuned.gate_in(self._workspace)
-        if gate is None:
+        if self._gate is None:
             return UNPROVEN
-        if not gate.opens:
+        if not self._gate.opens:
             return "validation did not prove that it helps"
         if request.query.strip() or (request.user is None and request.history is None):
             return "it was proven on people with a history alone"
@@ -131,6 +125,11 @@ class RankingStage:
     @cached_property
     def _tuned(self) -> TunedRanker | None:
         return None if self._settings.ranking.ranker == OFF else self._models.tuned_ranker
+
+    @cached_property
+    def _gate(self) -> Gate | None:
+        """What was proven of it here; None where nothing was."""
+        return self._tuned.gate_in(self._workspace) if self._tuned else None
 
     @cached_property
     def _known(self) -> frozenset[str]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from agent.gate import Gate
 from agent.settings import PACKAGED_ADAPTERS, PACKAGED_RANKER
 from agent.stored_student import MEASURED, serves
 from agent.tuned_ranker import PACKAGED
@@ -90,10 +91,11 @@ def _ranker(config: Mapping[str, Any]) -> str:
     data = {one["items"]: one["data"] for one in config["learnt_from"]}
     said = []
     for items, gate in config["gates"].items():
-        weights = [alpha for stratum in gate.values() for alpha in stratum["alpha"].values()]
-        say = f"α up to {max(weights):g}" if any(weights) else "gate closed"
-        everybody, on = gate["everybody"], f"{data[items]}, " if len(config["gates"]) > 1 else ""
-        said.append(f"{on}{say}: NDCG@10 {everybody['before']:.3f} to {everybody['after']:.3f}")
+        on = f"{data[items]}, " if len(config["gates"]) > 1 else ""
+        for everybody in Gate.from_json(gate).everybody:
+            own = [one["alpha"] for one in gate if one["kind"] == everybody.kind]
+            say = f"α up to {max(own):g}" if any(own) else "gate closed"
+            said.append(f"{on}{everybody.kind} items, {say}: NDCG@10 {everybody.before:.3f} to {everybody.after:.3f}")
     splits = ", ".join(f"{one['split']}, seed {one['seed']}" for one in config["learnt_from"])
     return f"{'; '.join(said)} on validation ({splits})"
 

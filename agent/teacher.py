@@ -68,7 +68,7 @@ class _List:
     liked: NDArray[np.int64]
     columns: NDArray[np.int64]
     retrieved: Floats
-    alphas: Floats
+    alpha: float
     said: dict[str, float | None]
 
 
@@ -121,9 +121,8 @@ class Teacher:
 
     @cached_property
     def may_ask(self) -> NDArray[np.bool_]:
-        """(n,) for whom the language model has a say about some kind of items."""
-        found = [bool(self._gate.alphas(np.array([False, True]), count).any()) for count in self.histories.counts]
-        return np.array(found, dtype=np.bool_)
+        """(n,) for whom the language model has a say in some kind of lists."""
+        return np.array([self._gate.may_speak(int(count)) for count in self.histories.counts], dtype=np.bool_)
 
     def label(self, rows: Sequence[int], known: Known, *, ask: bool) -> list[list[Label]]:
         """The list of each of these people, at most ``candidates`` of the settings; ``ask`` the language model or not.
@@ -146,10 +145,10 @@ class Teacher:
         lists = []
         for place, user in enumerate(people.users):
             columns = found.columns[place][found.columns[place] >= 0]
-            alphas = self._gate.alphas(self._warm[columns], int(people.counts[place]))
+            alpha = self._gate.alpha(self._warm[columns], int(people.counts[place]))
             said = dict(known.get((user, hashes[place]), {}))
             had = liked.indices[liked.indptr[place] : liked.indptr[place + 1]]
-            lists.append(_List(user, hashes[place], had, columns, found.scores[place][: len(columns)], alphas, said))
+            lists.append(_List(user, hashes[place], had, columns, found.scores[place][: len(columns)], alpha, said))
         return lists
 
     def _ask(self, lists: "list[_List]") -> None:
@@ -157,7 +156,7 @@ class Teacher:
         asked, requests = [], []
         for one in lists:
             silent = [column for column in one.columns if one.said.get(self._ids[column]) is None]
-            if silent and one.alphas.any():
+            if silent and one.alpha:
                 asked.append(one)
                 requests.append(self._requests.of_person(one.liked, one.columns, np.array(silent)))
         if not requests:
@@ -170,7 +169,7 @@ class Teacher:
         ranked = [one.said.get(item_id) for item_id in ids]
         final = one.retrieved
         if ranked and all(said is not None for said in ranked):
-            final = put_together(one.retrieved, np.array(ranked, dtype=np.float32), one.alphas)
+            final = put_together(one.retrieved, np.array(ranked, dtype=np.float32), one.alpha)
         return [
             Label(self.fingerprint, one.user, one.history, item_id, float(before), said, float(score))
             for item_id, before, said, score in zip(ids, one.retrieved, ranked, final, strict=True)

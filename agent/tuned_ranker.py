@@ -12,7 +12,7 @@ from retrieval.data.workspace import Workspace
 from retrieval.errors import ModelError, first_line
 from retrieval.versions import current_version, save_version, version_names
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 PACKAGED = "packaged"  # the version of the one that comes with whyrec
 UNPROVEN = "it was proven on other items; prove it on these, without tuning: whyrec finetune ranker --lists 0"
 
@@ -20,10 +20,10 @@ _CARD = """# Tuned ranker
 
 Made by `{command}`. An adapter (LoRA) of the language model `{base}`: beside it, the model answers whether a person
 will like an item. `whyrec recommend` uses it where its gate is open. Learnt from the training parts of: {learnt_from}.
-On validation, for people with so many events (NDCG@10; α is the language model's weight, 0 where no gain is proven;
-the interval is the gain's 95 %, its lower end):
+On validation, in lists of mostly new items (cold) and in others (warm), for people with so many events (NDCG@10; α is
+the language model's weight, 0 where no gain is proven; the gain is with 95 % confidence above the figure given):
 
-| data | people | lists | as retrieved | with the ranker | gain above | α cold | α warm |
+| data | items | people | lists | as retrieved | with the ranker | gain above | α |
 |---|---|---|---|---|---|---|---|
 {strata}
 
@@ -103,10 +103,10 @@ def _filled(card: str, made: Mapping[str, Any]) -> str:
     learnt_from = ", ".join(f"{one['data']} ({one['split']}, seed {one['seed']})" for one in made["learnt_from"])
     data = {one["items"]: one["data"] for one in made["learnt_from"]}
     strata = "\n".join(
-        f"| {data[items]} | {name} | {one['lists']} | {one['before']:.4f} | {one['after']:.4f} | {one['low']:+.4f} "
-        f"| {one['alpha']['cold']:g} | {one['alpha']['warm']:g} |"
+        f"| {data[items]} | {one['kind']} | {one['people']} | {one['lists']} "
+        f"| {one['before']:.4f} | {one['after']:.4f} | {one['low']:+.4f} | {one['alpha']:g} |"
         for items, gate in made["gates"].items()
-        for name, one in gate.items()
+        for one in gate
     )
     return card.format(command=made["command"], base=made["base"], learnt_from=learnt_from, strata=strata)
 

@@ -32,7 +32,7 @@ from agent.cli.console import Steps, say
 from agent.cli.options import Opened, open_workspace
 from agent.evaluation.study import Question, Study
 from agent.evaluation.watch import Watch
-from agent.gate import KINDS, JudgedLists
+from agent.gate import JudgedLists
 from agent.models import Models
 from agent.ranker_tuning import WEIGHT
 from agent.ranking_lists import RankingLists, Retrieval
@@ -187,7 +187,7 @@ class Bench:
             asked = self.source.asked(0, self._size.watched)
             self._watch.start("Ranking validation lists", len(asked.rows))
             lists = JudgedLists.of(self.source.judged(asked, LMRanker(lm, RANK), self._watch.advance))
-            ndcg = {one: lists.figures(dict.fromkeys(KINDS, alpha)).tolist() for one, alpha in ALPHAS.items()}
+            ndcg = {one: lists.figures(alpha).tolist() for one, alpha in ALPHAS.items()}
         if name != "ranker":
             load_adapter(lm, EXPLAIN, adapter)
             loss = losses(lm)

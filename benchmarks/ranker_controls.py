@@ -21,7 +21,6 @@ import polars as pl
 from agent.cli.console import Steps, say
 from agent.cli.options import open_workspace
 from agent.evaluation.study import Question, Study
-from agent.gate import EVERYBODY
 from agent.models import Models
 from agent.ranker_tuning import Outcome, Plan, RankerTuner
 from agent.ranking_lists import RankingLists, find_retrieval
@@ -77,9 +76,9 @@ CONTROLS = {
 def figures(outcome: Outcome) -> dict[str, object]:
     """What the gate was fitted on, and what was seen while training."""
     (gate,) = outcome.gates.values()
-    everybody = gate.strata[EVERYBODY]
+    (everybody,) = gate.everybody  # in lists of cold items, as there are no others
     judged = {name: round(value, 4) for name, value in vars(everybody).items() if name in ("before", "after", "low")}
-    return {**judged, "alpha": everybody.alpha["cold"], "lists": everybody.lists, "curve": list(outcome.curve)}
+    return {**judged, "alpha": everybody.alpha, "lists": everybody.lists, "curve": list(outcome.curve)}
 
 
 def main() -> None:

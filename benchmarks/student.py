@@ -36,7 +36,7 @@ from agent.evaluation.report import PRIMARY, pooled
 from agent.evaluation.strata import labelled_strata, user_strata
 from agent.evaluation.study import Question, Study
 from agent.evaluation.tuning import tuned
-from agent.gate import put_together
+from agent.gate import GRID, put_together
 from agent.models import Models
 from agent.ranking_lists import find_retrieval
 from agent.teacher import Teacher, find_teacher
@@ -137,16 +137,15 @@ def dealt_anew(labels: pl.DataFrame, seed: int) -> pl.DataFrame:
         if one["ranked"].null_count() == 0:
             before, said = one["retrieved"].to_numpy(), one["ranked"].to_numpy()
             dealt = rng.permutation(said)
-            scores = put_together(before, dealt, weights(before, said, one["score"].to_numpy()))
+            scores = put_together(before, dealt, weight(before, said, one["score"].to_numpy()))
             one = one.with_columns(ranked=pl.Series(dealt), score=pl.Series(scores))  # noqa: PLW2901
         parts.append(one)
     return pl.concat(parts)
 
 
-def weights(before: Floats, said: Floats, score: Floats) -> Floats:
-    """By which a list was put together: all its items are cold, so they have the same."""
-    grid = [np.full(len(said), alpha, dtype=np.float32) for alpha in np.linspace(0, 1, 101)]
-    return min(grid, key=lambda alphas: float(np.abs(put_together(before, said, alphas) - score).max()))
+def weight(before: Floats, said: Floats, score: Floats) -> float:
+    """By which a list was put together."""
+    return min(GRID, key=lambda alpha: float(np.abs(put_together(before, said, alpha) - score).max()))
 
 
 def prepared(root: Path, seed: int, trials: int, lists: int) -> Bench:

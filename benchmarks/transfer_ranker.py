@@ -69,8 +69,8 @@ def main() -> None:
         listed = found.columns[row][found.columns[row] >= 0]
         had = liked.indices[liked.indptr[row] : liked.indptr[row + 1]]
         said = judge.score([requests.of_person(had, listed)])[0]
-        alphas = gate.alphas(np.zeros(len(listed), dtype=np.bool_), int(task.histories.counts[row]))
-        final = put_together(found.scores[row][: len(listed)], said, alphas)
+        alpha = gate.alpha(np.zeros(len(listed), dtype=np.bool_), int(task.histories.counts[row]))
+        final = put_together(found.scores[row][: len(listed)], said, alpha)
         for name, scores in zip(orders, (final, said), strict=True):
             orders[name].append(listed[np.argsort(-scores, kind="stable")][:PLACES])
         if time.monotonic() - begun > 60 * asked.minutes:

@@ -78,11 +78,10 @@ def said_by(result):
 
 
 def opened(root, alpha, **changes):
-    """Give the current ranker a gate by hand."""
+    """Give the current ranker a gate by hand, for lists of both kinds."""
     folder = current_ranker(root / "models" / "ranker").folder
     config = json.loads((folder / "config.json").read_text())
-    (gate,) = config["gates"].values()
-    for stratum in gate.values():
-        stratum["alpha"] = {"cold": alpha, "warm": alpha}
+    ((items, gate),) = config["gates"].items()
+    config["gates"][items] = [one | {"kind": kind, "alpha": alpha} for kind in ("cold", "warm") for one in gate]
     (folder / "config.json").write_text(json.dumps(config | changes))
     return config

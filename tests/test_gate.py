@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from agent.gate import CLOSED, EVERYBODY, Gate, JudgedList, fit_gate, group_of, put_together
+from agent.gate import CLOSED, Gate, JudgedList, Stratum, fit_gate, group_of, put_together
 from retrieval.errors import ModelError
 
 CANDIDATES = 20
@@ -24,12 +24,13 @@ def lists(count, good, seed=0, history=50, warm=False, retriever=0.5):
 
 
 def alpha(gate, history=50, warm=False):
-    return gate.alphas(np.array([warm]), history)[0]
+    return gate.alpha(np.full(CANDIDATES, warm), history)
 
 
 def test_a_closed_gate_gives_the_language_model_no_say():
     assert not CLOSED.opens
-    assert CLOSED.alphas(np.array([True, False]), 7).tolist() == [0, 0]
+    assert alpha(CLOSED, 7) == alpha(CLOSED, 7, warm=True) == 0
+    assert not CLOSED.may_speak(7)
 
 
 def test_what_helps_is_let_through_and_what_does_not_is_not():
@@ -57,7 +58,8 @@ def test_groups_of_people_have_weights_of_their_own():
     assert alpha(gate, history=10) > 0.3
     assert alpha(gate, history=500) == 0
     assert alpha(gate, history=50) == 0  # nobody like that was judged
-    assert gate.strata[EVERYBODY].lists == 600
+    assert [one.lists for one in gate.everybody] == [600]
+    assert (gate.may_speak(10), gate.may_speak(500)) == (True, False)
 
 
 def test_a_small_group_shares_the_weight_of_everybody_unless_it_loses_by_it():
@@ -68,22 +70,28 @@ def test_a_small_group_shares_the_weight_of_everybody_unless_it_loses_by_it():
     assert alpha(gate, history=10) == 0
 
 
-def test_cold_and_warm_items_have_weights_of_their_own():
-    rng = np.random.default_rng(0)
-    mixed = []
-    for one in lists(500, good=0.0):
-        warm = rng.random(CANDIDATES) < 0.5
-        ranked = np.where(warm, rng.normal(0, 1, CANDIDATES), one.ranked + 2.5 * one.relevant).astype(np.float32)
-        mixed.append(JudgedList(one.retrieved, ranked, one.relevant, 4, warm, 50))
-    gate = fit_gate(mixed, 0)
-    assert alpha(gate, warm=False) > alpha(gate, warm=True)
+@pytest.mark.parametrize("helps", [True, False], ids=["known items", "new items"])
+def test_what_helps_in_lists_of_one_kind_proves_nothing_of_the_other(helps):
+    """The gain in one is so large that both together would be proven."""
+    gate = fit_gate(lists(300, good=3.0, warm=helps) + lists(300, good=0.0, seed=1, warm=not helps), 0)
+    assert alpha(gate, warm=helps) > 0.3
+    assert alpha(gate, warm=not helps) == 0
+    reached = {one.kind: (one.before, one.after) for one in gate.everybody}
+    assert reached["warm" if helps else "cold"][1] > reached["warm" if helps else "cold"][0] + 0.1
+    assert gate.reached == pytest.approx(np.mean([after for _, after in reached.values()]))
+
+
+@pytest.mark.parametrize(("known", "weight"), [(CANDIDATES // 2 - 1, 0), (CANDIDATES // 2, 1)])
+def test_a_list_is_of_the_kind_that_most_of_its_items_are(known, weight):
+    gate = Gate((Stratum("warm", "history=21-100", 1.0, 0.1, 0.2, 0.05, 100),))
+    assert gate.alpha(np.arange(CANDIDATES) < known, 50) == weight
 
 
 def test_scores_are_put_together_on_one_scale():
     retrieved, ranked = np.array([3.0, 2.0, 1.0], dtype=np.float32), np.array([0.0, 500.0, 1000.0], dtype=np.float32)
-    assert put_together(retrieved, ranked, np.zeros(3)).argsort().tolist() == [2, 1, 0]
-    assert put_together(retrieved, ranked, np.ones(3)).argsort().tolist() == [0, 1, 2]
-    np.testing.assert_allclose(put_together(retrieved, ranked, np.full(3, 0.5)), 0, atol=1e-6)
+    assert put_together(retrieved, ranked, 0).argsort().tolist() == [2, 1, 0]
+    assert put_together(retrieved, ranked, 1).argsort().tolist() == [0, 1, 2]
+    np.testing.assert_allclose(put_together(retrieved, ranked, 0.5), 0, atol=1e-6)
 
 
 def test_a_gate_is_the_same_when_it_is_read():
@@ -91,7 +99,7 @@ def test_a_gate_is_the_same_when_it_is_read():
     assert Gate.from_json(gate.to_json()) == gate
 
 
-@pytest.mark.parametrize("values", [None, [], {"everybody": {"alpha": 1}}, {"everybody": 3}])
+@pytest.mark.parametrize("values", [None, 3, [{"alpha": 1}], [3], {"everybody": {"alpha": 1}}])
 def test_a_damaged_gate_is_refused(values):
     with pytest.raises(ModelError, match="gate of the ranker cannot be read"):
         Gate.from_json(values)

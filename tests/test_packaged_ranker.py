@@ -130,7 +130,7 @@ def test_on_other_data_the_packaged_ranker_is_proven_before_it_serves(packaged, 
     before, after = (load_file(folder / "adapter_model.safetensors") for folder in (packaged, own.folder))
     assert before.keys() == after.keys()
     assert all(torch.equal(before[name], after[name]) for name in before)
-    assert own.gate_in(Workspace(root)).strata["everybody"].lists > 0
+    assert own.gate_in(Workspace(root)).everybody[0].lists > 0
     assert own.retrieval == PROVEN_ON  # what serves here
     opened(root, 0.6)
     by, _ = ordered_by(root, folders)

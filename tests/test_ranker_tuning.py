@@ -45,10 +45,10 @@ def test_the_command_shows_what_validation_proved(tuned):
     root, result = tuned
     assert result.exit_code == 0, result.output
     rows = json.loads(result.stdout)
-    assert rows[0]["people"] == "everybody"
+    assert (rows[0]["items"], rows[0]["people"]) == ("cold", "everybody")
     assert rows[0]["lists"] == sum(row["lists"] for row in rows[1:]) > 10
     ranker = current_ranker(root / "models" / "ranker")
-    assert rows[0]["retrieved"] == round(ranker.gate_in(Workspace(root)).strata["everybody"].before, 4)
+    assert rows[0]["retrieved"] == round(ranker.gate_in(Workspace(root)).everybody[0].before, 4)
     config = json.loads((ranker.folder / "config.json").read_text())
     assert [one["lists"] for one in config["curve"]] == [0, 12]
     assert [one["split"] for one in config["learnt_from"]] == ["cold-items"]
@@ -200,7 +200,7 @@ def test_another_base_is_tuned_and_named(root, folders, tmp_path):
 def test_warm_items_are_learnt_from_where_the_split_has_them(root, folders):
     outcome = tuner_of(root, folders, split="leave-last").run("whyrec finetune ranker --split leave-last")
     (gate,) = outcome.gates.values()
-    assert gate.strata["everybody"].lists > 20
+    assert gate.everybody[0].lists > 20
 
 
 @pytest.mark.parametrize(("worse", "changed"), [(True, False), (False, True)])

@@ -79,9 +79,8 @@ def root(proven, tmp_path):
     shutil.copytree(proven[0], tmp_path / "ws")
     folder = current_ranker(tmp_path / "ws" / "models" / "remote-ranker").folder
     config = json.loads((folder / "config.json").read_text())
-    (gate,) = config["gates"].values()
-    for stratum in gate.values():
-        stratum["alpha"] = {"cold": 1.0, "warm": 1.0}
+    ((items, gate),) = config["gates"].items()
+    config["gates"][items] = [one | {"kind": kind, "alpha": 1.0} for kind in ("cold", "warm") for one in gate]
     (folder / "config.json").write_text(json.dumps(config))
     return tmp_path / "ws"
 
@@ -112,7 +111,7 @@ def test_unproven_it_orders_nothing(world, variables, scripted):
 def test_what_is_proven_is_kept_with_the_endpoint_it_was_proven_of(proven):
     root, result = proven
     rows = json.loads(result.stdout)
-    assert rows[0]["people"] == "everybody"
+    assert (rows[0]["items"], rows[0]["people"]) == ("cold", "everybody")
     assert 2 <= rows[0]["lists"] <= 12
     proof = current_ranker(root / "models" / "remote-ranker")
     assert proof.base.startswith("scripted at 127.0.0.1")

@@ -175,14 +175,15 @@ def _prove_remote(
 def _print_gate(gate: "Gate", form: Format) -> None:
     rows = [
         {
-            "people": name,
+            "items": stratum.kind,
+            "people": stratum.people,
             "lists": stratum.lists,
             "retrieved": round(stratum.before, 4),
             "with LM": round(stratum.after, 4),
             "gain above": round(stratum.low, 4),
-            **{f"alpha {kind}": alpha for kind, alpha in stratum.alpha.items()},
+            "alpha": stratum.alpha,
         }
-        for name, stratum in gate.strata.items()
+        for stratum in gate.strata
     ]
     print_rows(rows, form)
 

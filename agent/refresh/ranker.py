@@ -5,6 +5,7 @@ import shutil
 from agent.evaluation.served import Served
 from agent.evaluation.study import Question, Study
 from agent.evaluation.watch import Watch
+from agent.gate import Gate
 from agent.models import Models
 from agent.ranker_tuning import Plan, RankerTuner, find_start
 from agent.ranking_lists import RankingLists, find_retrieval
@@ -40,7 +41,7 @@ class RankerArtefact:
     def reached(self, made: Made) -> float | None:
         """What everybody's lists reached; among cold items alone it says nothing of all."""
         cold = made.config["learnt_from"][0]["split"] == "cold-items"
-        return None if cold else float(next(iter(made.config["gates"].values()))["everybody"]["after"])
+        return None if cold else Gate.from_json(next(iter(made.config["gates"].values()))).reached
 
     def system(self, workspace: Workspace, study: Study) -> System:
         """The pipeline that serves, with the ranker of the workspace and the scorers of the study's, if it has any."""

@@ -19,10 +19,11 @@ _CARD = """# Proof of a remote ranker
 
 Made by `{command}`. What validation showed of the remote language model `{base}`, as it answers whether a person will
 like an item. `whyrec recommend` lets that model, at that endpoint, order lists where the gate is open. Judged on the
-validation parts of: {learnt_from}. For people with so many events (NDCG@10; α is the language model's weight, 0 where
-no gain is proven; the interval is the gain's 95 %, its lower end):
+validation parts of: {learnt_from}. In lists of mostly new items (cold) and in others (warm), for people with so many
+events (NDCG@10; α is the language model's weight, 0 where no gain is proven; the gain is with 95 % confidence above the
+figure given):
 
-| data | people | lists | as retrieved | with the ranker | gain above | α cold | α warm |
+| data | items | people | lists | as retrieved | with the ranker | gain above | α |
 |---|---|---|---|---|---|---|---|
 {strata}
 
