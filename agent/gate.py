@@ -19,6 +19,7 @@ HISTORY_ENDS = (20, 100)  # events; the groups of people that have a weight of t
 COLD, WARM = "cold", "warm"  # lists of items most of which nobody has had, and other lists
 GRID = tuple(round(0.05 * step, 2) for step in range(21))
 EVERYBODY = "everybody"
+FEWEST = 10  # lists that prove anything
 
 
 @dataclass(frozen=True)
@@ -134,7 +135,8 @@ def fit_gate(lists: Sequence[JudgedList], seed: int) -> Gate:
 
     α is chosen on each half of the lists for the other; the gain there must be above 0 with 95 % confidence (paired
     bootstrap). A group of people has its own α if that is proven by itself; else the one of everybody, if that is
-    proven and the group does not lose by it; else 0. Lists of new items and others each have all of this to themselves.
+    proven and the group does not lose by it; else 0, as with fewer than ten lists. Lists of new items and others each
+    have all of this to themselves.
     """
     by_kind = {kind: [one for one in lists if kind_of(one.warm) == kind] for kind in (COLD, WARM)}
     return Gate(tuple(stratum for kind, one in by_kind.items() if one for stratum in _strata(kind, one, seed)))
@@ -148,7 +150,8 @@ def _strata(kind: str, lists: Sequence[JudgedList], seed: int) -> list[Stratum]:
         own = _judged(kind, name, group, seed)
         if not own.alpha and everybody.alpha:
             after = float(group.figures(everybody.alpha).mean())
-            own = replace(own, alpha=everybody.alpha if after > own.before else 0.0, after=after)
+            helps = len(group) >= FEWEST and after > own.before
+            own = replace(own, alpha=everybody.alpha if helps else 0.0, after=after)
         strata.append(own)
     return strata
 
@@ -200,7 +203,7 @@ def _judged(kind: str, people: str, lists: JudgedLists, seed: int) -> Stratum:
     halves = np.array_split(np.random.default_rng(seed).permutation(len(lists)), 2)
     before = lists.figures(0.0)
     mean = float(before.mean())
-    if len(lists) < len(halves):
+    if len(lists) < FEWEST:
         return Stratum(kind, people, 0.0, mean, mean, 0.0, len(lists))
     after = np.empty(len(lists))
     for chosen, judged in (halves, halves[::-1]):

@@ -66,6 +66,8 @@ def test_a_small_group_shares_the_weight_of_everybody_unless_it_loses_by_it():
     many = lists(400, good=2.0, history=50)
     gate = fit_gate(many + lists(12, good=2.0, seed=2, history=10), 0)
     assert alpha(gate, history=10) > 0
+    gate = fit_gate(many + lists(9, good=2.0, seed=2, history=10), 0)
+    assert alpha(gate, history=10) == 0  # too few to tell
     gate = fit_gate(many + lists(12, good=-3.0, seed=2, history=10, retriever=3.0), 0)
     assert alpha(gate, history=10) == 0
 
