@@ -200,11 +200,11 @@ def _chosen(lists: JudgedLists) -> float:
 
 
 def _judged(kind: str, people: str, lists: JudgedLists, seed: int) -> Stratum:
-    halves = np.array_split(np.random.default_rng(seed).permutation(len(lists)), 2)
     before = lists.figures(0.0)
     mean = float(before.mean())
     if len(lists) < FEWEST:
         return Stratum(kind, people, 0.0, mean, mean, 0.0, len(lists))
+    halves = np.array_split(np.random.default_rng(seed).permutation(len(lists)), 2)
     after = np.empty(len(lists))
     for chosen, judged in (halves, halves[::-1]):
         after[judged] = lists.take(judged).figures(_chosen(lists.take(chosen)))

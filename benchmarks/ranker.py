@@ -50,7 +50,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", choices=DATA, required=True)
     parser.add_argument("--split", default="cold-items")
-    parser.add_argument("--packaged", action="store_true", help="what serves before anything was tuned")
+    parser.add_argument("--packaged", action="store_true", help="what serves before anything was tuned, on seed 0")
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--lists", type=int, default=1_000)
     parser.add_argument("--trials", type=int, default=8)
