@@ -13,7 +13,7 @@ from agent.evaluation.watch import Watch
 from agent.gate import JudgedLists
 from agent.models import Models
 from agent.ranker_tuning import WEIGHT
-from agent.ranking_lists import Asked, RankingLists
+from agent.ranking_lists import Asked, ValidationLists
 from agent.settings import Settings
 from agent.tuned_ranker import current_ranker
 from retrieval.errors import InputError, SplitError
@@ -171,7 +171,7 @@ class Scored:
 
 
 def language_model_points(
-    source: RankingLists, asked: Asked, wanted: Sequence[Way], settings: Settings, watch: Watch
+    lists: ValidationLists, asked: Asked, wanted: Sequence[Way], settings: Settings, watch: Watch
 ) -> list[Point]:
     """Let every way order every list; the first one is the default.
 
@@ -186,20 +186,20 @@ def language_model_points(
     names = {way.name: one for way, one in loaded.items()}
     found = {name: Scored() for name in names}
     watch.start("Ordering lists by each language model", len(asked.rows))
-    for number, request in enumerate(source.requests(asked)):
+    for number, request in enumerate(lists.requests(asked)):
         for name, scores, seconds in take_turns(names, request, number):
             found[name].scores.append(scores)
             found[name].seconds.append(seconds)
         watch.advance()
-    return compare_language_models(source, asked, loaded, found)
+    return compare_language_models(lists, asked, loaded, found)
 
 
 def compare_language_models(
-    source: RankingLists, asked: Asked, loaded: Mapping[Way, Loaded], scored: Mapping[str, Scored]
+    lists: ValidationLists, asked: Asked, loaded: Mapping[Way, Loaded], scored: Mapping[str, Scored]
 ) -> list[Point]:
     """The points of the language model; the first way is the default, and has scored all lists that others have."""
     first = next(iter(loaded))
-    figures = {way: _figures(source, asked, scored[way.name]) for way in loaded}
+    figures = {way: _figures(lists, asked, scored[way.name]) for way in loaded}
     points = []
     for way, one in loaded.items():
         mixed, alone = figures[way]
@@ -224,12 +224,12 @@ def compare_language_models(
     return points
 
 
-def _figures(source: RankingLists, asked: Asked, scored: Scored) -> tuple[Figures, Figures]:
+def _figures(lists: ValidationLists, asked: Asked, scored: Scored) -> tuple[Figures, Figures]:
     """NDCG@10 of each list by both scores together and by the language model alone."""
     size = len(scored.scores)
     some = Asked(asked.rows[:size], asked.columns[:size], asked.scores[:size])
-    lists = JudgedLists.of(source.judged_by(some, scored.scores))
-    return lists.figures(WEIGHT), lists.figures(1.0)
+    judged = JudgedLists.of(lists.judged_by(some, scored.scores))
+    return judged.figures(WEIGHT), judged.figures(1.0)
 
 
 def ratio(seconds: Sequence[float], default: Sequence[float]) -> float:

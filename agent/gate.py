@@ -19,7 +19,7 @@ HISTORY_ENDS = (20, 100)  # events; the groups of people that have a weight of t
 COLD, WARM = "cold", "warm"  # lists of items most of which nobody has had, and other lists
 GRID = tuple(round(0.05 * step, 2) for step in range(21))
 EVERYBODY = "everybody"
-FEWEST = 10  # lists that prove anything
+FEWEST = 10  # lists that prove anything, of each draw of items
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class JudgedList:
     """One person's candidates (N,) with both scores, on validation.
 
     relevant: which are to be found; held_out: how many there are to be found in all. warm: which items had events in
-    training. history: the number of events known of the person.
+    training. history: the number of events known of the person. draw: which draw of held-out items it is of.
     """
 
     retrieved: Floats
@@ -36,13 +36,15 @@ class JudgedList:
     held_out: int
     warm: NDArray[np.bool_]
     history: int
+    draw: int = 0
 
 
 @dataclass(frozen=True)
 class Stratum:
     """α for the lists of one kind of one group of people, and what it showed there.
 
-    before, after: NDCG@10 on lists that it was not chosen on. low: the lower end of the gain's 95 % interval.
+    before, after: NDCG@10 on lists that it was not chosen on. low: the lower end of the gain's 95 % interval. gains:
+    the mean gain in each draw of held-out items.
     """
 
     kind: str
@@ -52,6 +54,12 @@ class Stratum:
     after: float
     low: float
     lists: int
+    gains: tuple[float, ...]
+
+    @classmethod
+    def from_json(cls, values: Any) -> Self:
+        """From `dataclasses.asdict`."""
+        return cls(**{**values, "gains": tuple(values["gains"])})
 
 
 @dataclass(frozen=True)
@@ -103,12 +111,17 @@ class Gate:
             ModelError: it is something else.
         """
         try:
-            return cls(tuple(Stratum(**one) for one in values))
-        except TypeError as error:
+            return cls(tuple(Stratum.from_json(one) for one in values))
+        except (TypeError, KeyError) as error:
             raise ModelError(f"the gate of the ranker cannot be read ({error})") from error
 
 
 CLOSED = Gate()
+
+
+def said_gains(gains: Sequence[float]) -> str:
+    """The gain in each draw, to be read."""
+    return " ".join(f"{gain:+.3f}" for gain in gains)
 
 
 def group_of(history: int) -> str:
@@ -133,10 +146,12 @@ def put_together(retrieved: Floats, ranked: Floats, alpha: float) -> Floats:
 def fit_gate(lists: Sequence[JudgedList], seed: int) -> Gate:
     """Choose α on validation lists and keep it where the gain is proven.
 
-    α is chosen on each half of the lists for the other; the gain there must be above 0 with 95 % confidence (paired
-    bootstrap). A group of people has its own α if that is proven by itself; else the one of everybody, if that is
-    proven and the group does not lose by it; else 0, as with fewer than ten lists. Lists of new items and others each
-    have all of this to themselves.
+    Where the lists hold out several draws of items, α is chosen on the others for each draw, and is that with the
+    largest gain in the draw that gains least; else it is chosen on each half of the lists for the other. The gain where
+    it was not chosen must be above 0 with 95 % confidence (paired bootstrap over people), and above 0 in every draw: an
+    interval over people says nothing of other items. A group of people has its own α if that is proven by itself; else
+    the one of everybody, if that is proven and the group loses by it in no draw; else 0, as with fewer than ten lists
+    of a draw. Lists of new items and others each have all of this to themselves.
     """
     by_kind = {kind: [one for one in lists if kind_of(one.warm) == kind] for kind in (COLD, WARM)}
     return Gate(tuple(stratum for kind, one in by_kind.items() if one for stratum in _strata(kind, one, seed)))
@@ -149,9 +164,10 @@ def _strata(kind: str, lists: Sequence[JudgedList], seed: int) -> list[Stratum]:
         group = JudgedLists.of([one for one in lists if group_of(one.history) == name])
         own = _judged(kind, name, group, seed)
         if not own.alpha and everybody.alpha:
-            after = float(group.figures(everybody.alpha).mean())
-            helps = len(group) >= FEWEST and after > own.before
-            own = replace(own, alpha=everybody.alpha if helps else 0.0, after=after)
+            shared = group.figures(everybody.alpha)
+            gains = group.by_draw(shared - group.figures(0.0))
+            helps = group.enough and min(gains) > 0
+            own = replace(own, alpha=everybody.alpha if helps else 0.0, after=float(shared.mean()), gains=gains)
         strata.append(own)
     return strata
 
@@ -165,6 +181,7 @@ class JudgedLists:
     relevant: NDArray[np.bool_]
     there: NDArray[np.bool_]
     held_out: NDArray[np.int64]
+    draw: NDArray[np.int64]
 
     @classmethod
     def of(cls, lists: Sequence[JudgedList]) -> Self:
@@ -177,7 +194,9 @@ class JudgedLists:
             size = len(one.retrieved)
             retrieved[row, :size], ranked[row, :size] = standardise(one.retrieved), standardise(one.ranked)
             relevant[row, :size], there[row, :size] = one.relevant, True
-        return cls(retrieved, ranked, relevant, there, np.array([one.held_out for one in lists], dtype=np.int64))
+        held_out = np.array([one.held_out for one in lists], dtype=np.int64)
+        draw = np.array([one.draw for one in lists], dtype=np.int64)
+        return cls(retrieved, ranked, relevant, there, held_out, draw)
 
     def __len__(self) -> int:
         return len(self.held_out)
@@ -193,20 +212,39 @@ class JudgedLists:
         hits = np.take_along_axis(self.relevant & self.there, best, axis=1)
         return ranking_metrics(hits, self.held_out, PLACES)["ndcg"]
 
+    @property
+    def enough(self) -> bool:
+        """Whether each draw has so many lists that they prove something."""
+        return len(self) > 0 and min(np.unique_counts(self.draw).counts) >= FEWEST
+
+    def by_draw(self, figures: Figures) -> tuple[float, ...]:
+        """The mean of figures (n,) in each draw of held-out items that there is."""
+        return tuple(float(figures[self.draw == draw].mean()) for draw in np.unique(self.draw))
+
+    def parts(self, seed: int) -> list[NDArray[np.int64]]:
+        """Rows to judge by what was chosen on all others: those of each draw, or the halves of a single one."""
+        draws = np.unique(self.draw)
+        if len(draws) > 1:
+            return [np.flatnonzero(self.draw == draw).astype(np.int64) for draw in draws]
+        return np.array_split(np.random.default_rng(seed).permutation(len(self)), 2)
+
 
 def _chosen(lists: JudgedLists) -> float:
-    """The weight with the highest mean NDCG@10, the least of equal ones."""
-    return max(GRID, key=lambda alpha: (float(lists.figures(alpha).mean()), -alpha))
+    """The weight with the highest gain in the draw that gains least, the least of equal ones."""
+    before = lists.figures(0.0)
+    return max(GRID, key=lambda alpha: (min(lists.by_draw(lists.figures(alpha) - before)), -alpha))
 
 
 def _judged(kind: str, people: str, lists: JudgedLists, seed: int) -> Stratum:
     before = lists.figures(0.0)
     mean = float(before.mean())
-    if len(lists) < FEWEST:
-        return Stratum(kind, people, 0.0, mean, mean, 0.0, len(lists))
-    halves = np.array_split(np.random.default_rng(seed).permutation(len(lists)), 2)
+    if not lists.enough:
+        return Stratum(kind, people, 0.0, mean, mean, 0.0, len(lists), ())
     after = np.empty(len(lists))
-    for chosen, judged in (halves, halves[::-1]):
-        after[judged] = lists.take(judged).figures(_chosen(lists.take(chosen)))
+    for judged in lists.parts(seed):
+        others = np.setdiff1d(np.arange(len(lists)), judged)
+        after[judged] = lists.take(judged).figures(_chosen(lists.take(others)))
+    gains = lists.by_draw(after - before)
     low = compare(after, [before], seed)[0].low
-    return Stratum(kind, people, _chosen(lists) if low > 0 else 0.0, mean, float(after.mean()), low, len(lists))
+    alpha = _chosen(lists) if low > 0 and min(gains) > 0 else 0.0
+    return Stratum(kind, people, alpha, mean, float(after.mean()), low, len(lists), gains)

@@ -16,7 +16,7 @@ from agent.evaluation.study import Study
 from agent.evaluation.watch import Watch
 from agent.gate import Gate, JudgedList, JudgedLists, fit_gate
 from agent.models import Models
-from agent.ranking_lists import RankingLists
+from agent.ranking_lists import RankingLists, ValidationLists
 from agent.tuned_ranker import Learnt, TunedRanker, current_ranker, save_ranker
 from agent.unfinished import UNFINISHED, begin
 from retrieval.data.seen import Seen
@@ -142,12 +142,17 @@ class RankerTuner:
 
     def _gates(self) -> dict[str, Gate]:
         """What validation proves, on every data set by itself."""
-        most = JUDGED // len(self._sources)
-        self._watch.start("Judging on validation", sum(min(most, one.askable) for one in self._sources))
-        lists: dict[str, list[JudgedList]] = {}
+        sizes: list[tuple[RankingLists, ValidationLists, int, int]] = []
         for source in self._sources:
-            found = self._judged(source, self._watched_of(source), most)
-            lists.setdefault(source.study.workspace.catalog.fingerprint, []).extend(found)
+            most = JUDGED // len(self._sources) // len(source.draws)
+            for draw in source.draws:
+                watched = self._watched_of(source) if draw is source.draws[0] else 0
+                sizes.append((source, draw, watched, min(most, draw.askable - watched)))
+        self._watch.start("Judging on validation", sum(size for *_, size in sizes))
+        lists: dict[str, list[JudgedList]] = {}
+        for source, draw, watched, size in sizes:
+            data = source.study.workspace.catalog.fingerprint
+            lists.setdefault(data, []).extend(self._judged(draw, watched, size))
         return {items: fit_gate(one, self._tuning.seed) for items, one in lists.items()}
 
     def _keep(self, gates: Mapping[str, Gate], curve: Sequence[dict[str, float]], command: str) -> str:
@@ -231,7 +236,9 @@ class RankerTuner:
         with trainer.first_alone():
             if not trainer.is_first:
                 return
-            found = [one for source in self._sources for one in self._judged(source, 0, self._watched_of(source))]
+            found = [
+                one for source in self._sources for one in self._judged(source.draws[0], 0, self._watched_of(source))
+            ]
             lists = JudgedLists.of(found)
             alphas = {"retrieved": 0.0, "mixed": WEIGHT, "ranked": 1.0}
             figures = {n: float(lists.figures(alpha).mean()) for n, alpha in alphas.items()}
@@ -243,14 +250,14 @@ class RankerTuner:
             self._watch.note("  ".join(f"{name} {value:.4g}" for name, value in seen.curve[-1].items()))
 
     def _watched_of(self, source: RankingLists) -> int:
-        """How many of its users are watched; the others judge."""
-        return min(WATCHED // len(self._sources), source.askable // 2)
+        """How many users of its first draw are watched; the others judge."""
+        return min(WATCHED // len(self._sources), source.draws[0].askable // 2)
 
-    def _judged(self, source: RankingLists, first: int, most: int) -> list[JudgedList]:
+    def _judged(self, lists: ValidationLists, first: int, most: int) -> list[JudgedList]:
         from finetune.ranker import RANK, LMRanker
 
         ranker = LMRanker(self._models.language_model, RANK)
-        return source.judged(source.asked(first, most), ranker, self._watch.advance)
+        return lists.judged(lists.asked(first, most), ranker, self._watch.advance)
 
     def _begin(self, resume: bool) -> None:
         made_of = [(source.study.fingerprint, source.retrieval.described) for source in self._sources]

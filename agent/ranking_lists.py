@@ -6,6 +6,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from agent.evaluation.fusing import find_fusions, fused_scorers
 from agent.evaluation.study import Study
@@ -27,6 +28,8 @@ from retrieval.text.profile import telling
 
 if TYPE_CHECKING:
     from finetune.ranker_training import TrainingList
+
+DRAWS = 3  # of new items that a ranker is proven on; what they hold out is not learnt from
 
 
 class Retrieval:
@@ -127,15 +130,26 @@ class Requests:
 class RankingLists:
     """Lists of one study, with candidates by one retrieval; nothing of its test part is in them."""
 
-    def __init__(self, study: Study, retrieval: Retrieval, unseen: Sequence[str] = (), catalog: Catalog | None = None):
+    def __init__(
+        self,
+        study: Study,
+        retrieval: Retrieval,
+        unseen: Sequence[str] = (),
+        catalog: Catalog | None = None,
+        draws: Sequence[Study] = (),
+        proving: Sequence[Study] = (),
+    ):
         """``unseen``: fingerprints of the splits of whose test part nothing is in here; the study's own by default.
 
-        catalog: whose texts the language model reads; the workspace's own by default.
+        catalog: whose texts the language model reads; the workspace's own by default. draws: studies that validate on
+        different items, the study first; by default its own. proving: others whose held-out items are not learnt from.
         """
         self.study = study
         self.retrieval = retrieval
         self._unseen = list(unseen) or [study.split.fingerprint]
         self._requests = Requests(study, catalog)
+        self._draws = list(draws) or study.item_draws[:DRAWS]
+        self._proving = [*self._draws[1:], *proving]
 
     @property
     def learnt(self) -> Learnt:
@@ -145,7 +159,7 @@ class RankingLists:
         return Learnt(*data, study.name, study.seed, study.split.fingerprint, self._unseen)
 
     def to_learn_from(self, size: int, seed: int) -> "Callable[[int], TrainingList]":
-        """Draws the training list of a number, ``size`` candidates each.
+        """Draws the training list of a number, ``size`` candidates each; no item of a validation is in any of them.
 
         Raises:
             InputError: there is nothing to learn from.
@@ -156,11 +170,13 @@ class RankingLists:
         study = self.study
         make = cold_pools if study.name == "cold-items" else warm_pools
         data, shown = study.training_data("validation"), study.settings.ranking.candidates
+        histories = data.histories.keeping(~self._kept_for_proof[data.histories.values.indices])
+        histories = histories.take(np.flatnonzero(histories.counts).astype(np.int64))
 
         def fit(histories: Histories) -> System:
             return self.retrieval.fit(replace(data, histories=histories))
 
-        pools = make(data.histories, study.settings.events.liked_from, fit, shown, study.seed)
+        pools = make(histories, study.settings.events.liked_from, fit, shown, study.seed)
         sampler = ListSampler(pools, study.vectors, size, seed)
 
         def draw(number: int) -> TrainingList:
@@ -169,17 +185,58 @@ class RankingLists:
 
         return draw
 
+    @property
+    def _kept_for_proof(self) -> NDArray[np.bool_]:
+        """(m,) the items that something else than the study itself holds out."""
+        found = np.zeros(len(self.study.workspace.catalog.ids), dtype=np.bool_)
+        for other in self._proving:
+            candidates = other.task("validation").candidates
+            if candidates is not None:
+                found |= candidates
+        return found
+
+    @cached_property
+    def everybody(self) -> "ValidationLists":
+        """Those of the study's own validation, for everybody."""
+        return ValidationLists(self.study, self.retrieval, self._requests)
+
+    @cached_property
+    def draws(self) -> list["ValidationLists"]:
+        """Those that prove: each draw of items with a share of the people, nobody in two of them."""
+        shares = [Share(place, len(self._draws)) for place in range(len(self._draws))]
+        made = zip(self._draws, shares, strict=True)
+        return [ValidationLists(study, self.retrieval, self._requests, share) for study, share in made]
+
+
+@dataclass(frozen=True)
+class Share:
+    """One of ``of`` equal shares of the people, dealt by chance."""
+
+    place: int
+    of: int
+
+
+WHOLE = Share(0, 1)
+
+
+class ValidationLists:
+    """What is found for people of whom something is held out in one validation, and how well it is ordered."""
+
+    def __init__(self, study: Study, retrieval: Retrieval, requests: Requests, share: Share = WHOLE):
+        self._study = study
+        self._retrieval = retrieval
+        self._requests = requests
+        self._share = share
+
     def asked(self, first: int, most: int) -> Asked:
         """Lists for at most ``most`` users who have something to be found, from the ``first`` on in an order by chance.
 
         The watched and the judged never overlap: half of the users are left for either.
         """
-        task = self.study.task("validation")
-        relevant = self.study.relevant(task)
-        rows = np.flatnonzero((np.diff(relevant.indptr) > 0) & (task.histories.counts > 0))
-        drawn = np.random.default_rng(self.study.seed).permutation(rows)
+        task = self._study.task("validation")
+        drawn = np.random.default_rng(self._study.seed).permutation(self._rows)
         rows = np.sort(drawn[first : first + most])
-        size = self.study.settings.ranking.candidates
+        size = self._study.settings.ranking.candidates
         found = self._retriever.top(task.histories.take(rows), size, candidates=task.candidates)
         there = found.columns >= 0
         columns = [one[keep] for one, keep in zip(found.columns, there, strict=True)]
@@ -189,13 +246,12 @@ class RankingLists:
     @property
     def askable(self) -> int:
         """How many users have something to be found."""
-        task = self.study.task("validation")
-        return int(((np.diff(self.study.relevant(task).indptr) > 0) & (task.histories.counts > 0)).sum())
+        return len(self._rows)
 
     def requests(self, asked: Asked) -> list[RankRequest]:
         """What the language model is asked about each of these lists."""
-        task = self.study.task("validation")
-        liked = task.histories.positives(self.study.settings.events.liked_from)
+        task = self._study.task("validation")
+        liked = task.histories.positives(self._study.settings.events.liked_from)
         had = [liked.indices[liked.indptr[row] : liked.indptr[row + 1]] for row in asked.rows]
         return [self._requests.of_person(own, columns) for own, columns in zip(had, asked.columns, strict=True)]
 
@@ -207,18 +263,29 @@ class RankingLists:
         self, asked: Asked, ranked: Sequence[Floats], advance: Callable[[], None] = lambda: None
     ) -> list[JudgedList]:
         """The same with scores that are there already."""
-        task = self.study.task("validation")
-        relevant = self.study.relevant(task)
+        task = self._study.task("validation")
+        relevant = self._study.relevant(task)
         warm = task.popularity > 0
         lists = []
         for row, columns, scores, rank in zip(asked.rows, asked.columns, asked.scores, ranked, strict=True):
             hits = find_hits(columns[None, :], relevant[[row]])[0]
             count = int(relevant.indptr[row + 1] - relevant.indptr[row])
             known = int(task.histories.counts[row])
-            lists.append(JudgedList(scores, rank, hits, count, warm[columns], known))
+            lists.append(JudgedList(scores, rank, hits, count, warm[columns], known, self._share.place))
             advance()
         return lists
 
     @cached_property
+    def _rows(self) -> NDArray[np.int64]:
+        """Users of this share who have something to be found, as rows of the task."""
+        task = self._study.task("validation")
+        there = (np.diff(self._study.relevant(task).indptr) > 0) & (task.histories.counts > 0)
+        users = self._study.split.events["user_id"].unique().sort()
+        dealt = np.random.default_rng(self._study.seed).permutation(len(users)) % self._share.of
+        of_user = dict(zip(users, dealt.tolist(), strict=True))
+        mine = np.array([of_user[user] == self._share.place for user in task.histories.users], dtype=np.bool_)
+        return np.flatnonzero(there & mine).astype(np.int64)
+
+    @cached_property
     def _retriever(self) -> System:
-        return self.retrieval.fit(self.study.training_data("validation"))
+        return self._retrieval.fit(self._study.training_data("validation"))

@@ -61,7 +61,7 @@ class _Few(Study):
     @cached_property
     def validations(self) -> list[Study]:
         others = [_Few(self._study, split, self._most) for split in self._whole.validations()[1:]]
-        return [self, *others]
+        return [self, *(one for one in others if one.asks)]
 
     @cached_property
     def vectors(self) -> Floats:

@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from agent.gate import Gate
+from agent.gate import Gate, said_gains
 from agent.settings import PACKAGED_RANKER
 from retrieval.data.workspace import Workspace
 from retrieval.errors import ModelError, first_line
 from retrieval.versions import current_version, save_version, version_names
 
-FORMAT_VERSION = 4
+FORMAT_VERSION = 5
 PACKAGED = "packaged"  # the version of the one that comes with whyrec
 UNPROVEN = "it was proven on other items; prove it on these, without tuning: whyrec finetune ranker --lists 0"
 
@@ -21,10 +21,11 @@ _CARD = """# Tuned ranker
 Made by `{command}`. An adapter (LoRA) of the language model `{base}`: beside it, the model answers whether a person
 will like an item. `whyrec recommend` uses it where its gate is open. Learnt from the training parts of: {learnt_from}.
 On validation, in lists of mostly new items (cold) and in others (warm), for people with so many events (NDCG@10; α is
-the language model's weight, 0 where no gain is proven; the gain is with 95 % confidence above the figure given):
+the language model's weight, 0 where no gain is proven; the gain is with 95 % confidence above the figure given; of new
+items there are several draws, and it must gain in each):
 
-| data | items | people | lists | as retrieved | with the ranker | gain above | α |
-|---|---|---|---|---|---|---|---|
+| data | items | people | lists | as retrieved | with the ranker | gain above | gain in each draw | α |
+|---|---|---|---|---|---|---|---|---|
 {strata}
 
 `config.json` has the fingerprints of data, splits and model, the plan, the learning curve and the versions.
@@ -104,7 +105,8 @@ def _filled(card: str, made: Mapping[str, Any]) -> str:
     data = {one["items"]: one["data"] for one in made["learnt_from"]}
     strata = "\n".join(
         f"| {data[items]} | {one['kind']} | {one['people']} | {one['lists']} "
-        f"| {one['before']:.4f} | {one['after']:.4f} | {one['low']:+.4f} | {one['alpha']:g} |"
+        f"| {one['before']:.4f} | {one['after']:.4f} | {one['low']:+.4f} | {said_gains(one['gains'])} "
+        f"| {one['alpha']:g} |"
         for items, gate in made["gates"].items()
         for one in gate
     )

@@ -27,12 +27,8 @@ class TunedStudy(Study):
     The index cannot serve here, its encoder has seen all events. What is tuned is kept in ``features/`` by content.
     """
 
-    @cached_property
-    def validations(self) -> list[Study]:
-        """As `Study.validations`, each with an encoder of its own."""
-        return [self, *(self._of(split) for split in self.split.validations()[1:])]
-
-    def _of(self, split: Split) -> "TunedStudy":
+    def on(self, split: Split) -> "TunedStudy":
+        """With an encoder of its own."""
         study = TunedStudy(self.workspace, self.settings, self.models, self.question, self.seed)
         study.split = split
         return study

@@ -148,8 +148,8 @@ def language_model_points(
     ranker = healed(source, settings, work / "healed-ranker")
     every = [*ways(LAYERS), *(Way(name, LAYERS, ranker) for name in dict.fromkeys((default_precision(), "int8")))]
     loaded = {way: load(way, settings, say) for way in every}
-    found = scored(work / f"{NAME}.ndjson", source.requests(asked), loaded, fewer)
-    return compare_language_models(source, asked, loaded, found)
+    found = scored(work / f"{NAME}.ndjson", source.everybody.requests(asked), loaded, fewer)
+    return compare_language_models(source.everybody, asked, loaded, found)
 
 
 def main() -> None:
@@ -166,9 +166,9 @@ def main() -> None:
     settings = opened.settings.model_copy(update={"ranking": ranking})
     study = Study(opened.workspace, settings, Models(settings, say), Question("cold-items"), SEED)
     source = RankingLists(study, Retrieval(TEXT_ALONE))
-    asked = shuffled(source.asked(0, 10_000), 1 if given.resident else given.users)
+    asked = shuffled(source.everybody.asked(0, 10_000), 1 if given.resident else given.users)
     if given.resident:
-        print(resident_of(Way(given.resident), settings, source.requests(asked)[0]))
+        print(resident_of(Way(given.resident), settings, source.everybody.requests(asked)[0]))
         return
     points = language_model_points(source, asked, settings, given.work, given.fewer)
     points += student_points(study, StudentConfig())

@@ -184,9 +184,9 @@ class Bench:
         written: dict[str, int] = {}
         if name != "writer":
             load_adapter(lm, RANK, adapter)
-            asked = self.source.asked(0, self._size.watched)
+            asked = self.source.everybody.asked(0, self._size.watched)
             self._watch.start("Ranking validation lists", len(asked.rows))
-            lists = JudgedLists.of(self.source.judged(asked, LMRanker(lm, RANK), self._watch.advance))
+            lists = JudgedLists.of(self.source.everybody.judged(asked, LMRanker(lm, RANK), self._watch.advance))
             ndcg = {one: lists.figures(alpha).tolist() for one, alpha in ALPHAS.items()}
         if name != "ranker":
             load_adapter(lm, EXPLAIN, adapter)

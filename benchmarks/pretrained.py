@@ -4,8 +4,8 @@
     python -m benchmarks.pretrained --data movielens-small --out FOLDER      on one of them, for figures of transfer
 
 It learns to order what the text alone finds, as in a workspace where nothing was tuned. Of both data sets it sees what
-is training in two splits at once, that of cold items and the one by time, so reports on either may use it. Interrupted,
-it goes on where it was with --resume.
+is training in two splits at once, that of cold items, in each of the draws that prove it, and the one by time, so
+reports on either may use it. Interrupted, it goes on where it was with --resume.
 """
 
 import argparse
@@ -13,12 +13,14 @@ import shutil
 import sys
 from pathlib import Path
 
+import polars as pl
+
 from agent.cli.console import Steps, say
 from agent.cli.options import open_workspace
 from agent.evaluation.study import Question, Study
 from agent.models import Models
 from agent.ranker_tuning import Plan, RankerTuner
-from agent.ranking_lists import RankingLists, Retrieval
+from agent.ranking_lists import DRAWS, RankingLists, Retrieval
 from agent.settings import PACKAGED_RANKER
 from benchmarks.quality import GAMES, workspace
 from finetune.lora import LoraTuning
@@ -35,14 +37,17 @@ def sources(root: Path) -> list[RankingLists]:
     opened = open_workspace(root)
     models = Models(opened.settings, say)
     studies = [Study(opened.workspace, opened.settings, models, Question(name), SEED) for name in ("cold-items", None)]
-    splits = [study.split for study in studies]  # the same events in the same order
-    learnt = [split.events["part"] == "train" for split in splits]
-    unseen = [split.fingerprint for split in splits]
-    found = []
-    for study, split, other in zip(studies, splits, learnt[::-1], strict=True):
-        study.split = Split(split.name, split.seed, split.events.filter(other))
-        found.append(RankingLists(study, Retrieval(TEXT_ALONE), unseen))
-    return found
+    cold, known = studies
+    unseen, alone = [study.split.fingerprint for study in studies], Retrieval(TEXT_ALONE)
+    learnt, tested = known.split.events["part"] == "train", cold.split.events["part"] == "test"  # in the same order
+    draws = [_only(draw, learnt) for draw in cold.item_draws[:DRAWS]]
+    others = RankingLists(_only(known, ~tested), alone, unseen, proving=draws)
+    return [RankingLists(draws[0], alone, unseen, draws=draws), others]
+
+
+def _only(study: Study, keep: pl.Series) -> Study:
+    """The same of some of its events."""
+    return study.on(Split(study.name, study.seed, study.split.events.filter(keep)))
 
 
 def said(asked: argparse.Namespace) -> str:

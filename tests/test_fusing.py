@@ -39,14 +39,14 @@ def test_fusions_have_valid_constants_and_the_best_is_the_best(tmp_path):
     assert 0 <= found.likes.by_text <= 1
 
 
-@pytest.mark.parametrize(("people", "serves"), [(10, "soft-knn"), (14, "ials")])
+@pytest.mark.parametrize(("people", "serves"), [(46, "soft-knn"), (54, "item-knn")])
 def test_the_text_serves_where_no_other_scorer_is_proven_better(tmp_path, people, serves):
-    """The best of eight on a handful of people is the best by chance."""
+    """The best of eight on few people is the best by chance."""
     few = events().filter(pl.col("user_id").is_in([f"user-{n:02}" for n in range(people)]))
     study = study_of(make_world(tmp_path / "few", few), "temporal", relevant="any")
     found = find_fusions(study, [tuned(study, name, 1) for name in FUSED])
-    assert found.singles["ials"] == max(found.singles.values())
-    assert found.singles["soft-knn"] < 0.7 * found.singles["ials"]
+    assert found.singles["item-knn"] == max(found.singles.values())
+    assert found.singles["soft-knn"] < 0.8 * found.singles["item-knn"]
     assert found.strategies[SINGLE].used == (serves,)
 
 

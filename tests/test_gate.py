@@ -1,5 +1,7 @@
 """The gate of the language model: open where validation proves a gain, closed everywhere else."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -9,7 +11,7 @@ from retrieval.errors import ModelError
 CANDIDATES = 20
 
 
-def lists(count, good, seed=0, history=50, warm=False, retriever=0.5):
+def lists(count, good, seed=0, history=50, warm=False, retriever=0.5, draw=0):
     """Lists in which the language model's scores say so much about what is relevant, and the retriever's so much."""
     rng = np.random.default_rng(seed)
     found = []
@@ -19,7 +21,7 @@ def lists(count, good, seed=0, history=50, warm=False, retriever=0.5):
         retrieved, ranked = (
             (power * relevant + rng.normal(0, 1, CANDIDATES)).astype(np.float32) for power in (retriever, good)
         )
-        found.append(JudgedList(retrieved, ranked, relevant, 4, np.full(CANDIDATES, warm), history))
+        found.append(JudgedList(retrieved, ranked, relevant, 4, np.full(CANDIDATES, warm), history, draw))
     return found
 
 
@@ -83,9 +85,43 @@ def test_what_helps_in_lists_of_one_kind_proves_nothing_of_the_other(helps):
     assert gate.reached == pytest.approx(np.mean([after for _, after in reached.values()]))
 
 
+def test_what_helps_with_some_new_items_but_not_with_others_is_not_proven():
+    """The mean gain over both draws is large and its interval far above 0."""
+    both = lists(300, good=3.0) + lists(300, good=-1.0, seed=1, retriever=1.5, draw=1)
+    assert fit_gate([replace(one, draw=0) for one in both], 0).opens
+    assert not fit_gate(both, 0).opens
+
+
+def test_what_helps_in_every_draw_is_let_through():
+    gate = fit_gate([one for draw in range(3) for one in lists(100, good=1.5, seed=draw, draw=draw)], 0)
+    assert alpha(gate) > 0.3
+    assert len(gate.everybody[0].gains) == 3
+    assert min(gate.everybody[0].gains) > 0
+
+
+def test_a_draw_is_judged_by_a_weight_that_was_chosen_on_others():
+    """The second draw would choose to leave the model out, and then lose nothing."""
+    both = lists(300, good=3.0) + lists(300, good=-2.0, seed=1, retriever=1.0, draw=1)
+    (everybody,) = fit_gate(both, 0).everybody
+    assert everybody.gains[1] < -0.1
+    assert everybody.gains[0] == 0
+
+
+def test_a_group_shares_the_weight_of_everybody_if_it_loses_in_no_draw():
+    many = [one for draw in (0, 1) for one in lists(300, good=2.0, seed=draw, draw=draw)]
+
+    def short(good):
+        few = [lists(14, good=power, seed=9, history=10, retriever=2.0, draw=draw) for draw, power in enumerate(good)]
+        return [one for part in few for one in part]
+
+    assert alpha(fit_gate(many + short((1.5, 1.5)), 0), history=10) > 0
+    assert alpha(fit_gate(many + short((1.5, -3.0)), 0), history=10) == 0
+    assert alpha(fit_gate(many + short((1.5, 1.5))[:-5], 0), history=10) == 0  # too few of one draw
+
+
 @pytest.mark.parametrize(("known", "weight"), [(CANDIDATES // 2 - 1, 0), (CANDIDATES // 2, 1)])
 def test_a_list_is_of_the_kind_that_most_of_its_items_are(known, weight):
-    gate = Gate((Stratum("warm", "history=21-100", 1.0, 0.1, 0.2, 0.05, 100),))
+    gate = Gate((Stratum("warm", "history=21-100", 1.0, 0.1, 0.2, 0.05, 100, (0.1,)),))
     assert gate.alpha(np.arange(CANDIDATES) < known, 50) == weight
 
 

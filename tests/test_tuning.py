@@ -96,9 +96,13 @@ def test_rating_prediction_is_tuned_by_its_error(world):
     found = tuned(study, "bias-knn", 4)
     assert found.metric == "rmse"
     assert found.value == min(trial.value for trial in found.trials)
-    task = study.task("validation")
-    errors = held_out_scores(found.fit(study, "validation"), task) - task.held_out.data
-    assert found.value == pytest.approx(np.sqrt(np.mean(errors**2)), rel=1e-5)
+    every = []
+    for part in study.validations:
+        task = part.task("validation")
+        errors = held_out_scores(found.fit(part, "validation"), task) - task.held_out.data
+        every.append(np.sqrt(np.mean(errors**2)))
+    assert len(every) > 1
+    assert found.value == pytest.approx(np.mean(every), rel=1e-5)
 
 
 def test_what_was_found_is_kept_and_not_searched_again(world):
@@ -254,3 +258,15 @@ def test_no_leak_when_only_the_test_part_holds_dislikes(root, tmp_path):
         study.split = Split("temporal", 0, study.split.events.with_columns(value=values))
         found.append([outcome(tuned(study, name, 3)) for name in ("popularity", "item-knn")])
     assert found[0] == found[1]
+
+
+def test_a_period_in_which_nothing_is_liked_is_not_validated_on(tmp_path):
+    """Nobody could be asked about the first of three."""
+    moments = events()["timestamp"].sort()
+    dull = pl.col("timestamp") < moments[int(len(moments) * 0.6)]
+    changed = events().with_columns(pl.when(dull).then(1.0).otherwise(pl.col("rating")).alias("rating"))
+    study = study_of(make_world(tmp_path / "dull", changed))
+    assert len(study.split.validations()) == 3
+    assert len(study.validations) == 2
+    found = tuned(study, "popularity", 2)
+    assert found.value == max(trial.value for trial in found.trials) > 0

@@ -56,9 +56,9 @@ def compress(
     root, settings = opened.workspace.root, opened.settings
     with opened.workspace.writing(), Steps() as watch:
         study = open_study(opened.workspace, settings, Models(settings, say), Question(), seed)
-        source = RankingLists(study, find_retrieval(study, 1, watch))
+        found = RankingLists(study, find_retrieval(study, 1, watch)).everybody
         by_encoder = encoder_points(study, settings, say, lists) if encoder else []  # first, as it may not be installed
-        points = language_model_points(source, source.asked(0, lists), ways(layers), settings, watch)
+        points = language_model_points(found, found.asked(0, lists), ways(layers), settings, watch)
         stored = fitting_student(opened.workspace)
         points += student_points(study, stored.student.config) if stored else []
         points += by_encoder

@@ -173,6 +173,8 @@ def _prove_remote(
 
 
 def _print_gate(gate: "Gate", form: Format) -> None:
+    from agent.gate import said_gains
+
     rows = [
         {
             "items": stratum.kind,
@@ -181,6 +183,7 @@ def _print_gate(gate: "Gate", form: Format) -> None:
             "retrieved": round(stratum.before, 4),
             "with LM": round(stratum.after, 4),
             "gain above": round(stratum.low, 4),
+            "in each draw": said_gains(stratum.gains),
             "alpha": stratum.alpha,
         }
         for stratum in gate.strata

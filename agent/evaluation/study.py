@@ -18,6 +18,7 @@ from retrieval.data.histories import Histories
 from retrieval.data.sequences import Sequences
 from retrieval.data.splits import PARTS, Split, Stage, Task, default_split, make_split
 from retrieval.data.workspace import Workspace
+from retrieval.errors import SplitError
 from retrieval.ranking import Floats
 from retrieval.text.chroma import has_collection
 from retrieval.text.facts import Facts
@@ -78,8 +79,25 @@ class Study:
 
     @cached_property
     def validations(self) -> list["Study"]:
-        """What parameters are chosen on: this study, and for cold items others that validate on other items."""
-        return [self, *(_Fold(self, split) for split in self.split.validations()[1:])]
+        """What parameters are chosen on: this study, and others that validate on other items or earlier."""
+        return [self, *(one for one in map(self.on, self.split.validations()[1:]) if one.asks)]
+
+    def on(self, split: Split) -> "Study":
+        """A study of these events that are cut otherwise, or of some of them."""
+        return _Fold(self, split)
+
+    @property
+    def asks(self) -> bool:
+        """Whether there is something to be found in validation."""
+        try:
+            return bool(self.relevant(self.task("validation")).nnz)
+        except SplitError:
+            return False
+
+    @property
+    def item_draws(self) -> list["Study"]:
+        """Those of the validations that hold out different items of the same events; where none do, this study."""
+        return self.validations if self.name == "cold-items" else [self]
 
     @cached_property
     def fingerprint(self) -> str:
@@ -182,7 +200,7 @@ class Study:
 
 
 class _Fold(Study):
-    """A study of the same events that validates on something else."""
+    """A study of the events of another, cut otherwise."""
 
     def __init__(self, study: Study, split: Split):
         super().__init__(study.workspace, study.settings, study.models, study.question, study.seed)

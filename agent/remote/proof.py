@@ -5,7 +5,7 @@ from pathlib import Path
 
 from agent.evaluation.output import versions
 from agent.evaluation.watch import Watch
-from agent.gate import Gate, fit_gate
+from agent.gate import Gate, JudgedList, fit_gate
 from agent.models import Models
 from agent.ranking_lists import RankingLists
 from agent.remote.kept import KeptScores
@@ -21,10 +21,10 @@ Made by `{command}`. What validation showed of the remote language model `{base}
 like an item. `whyrec recommend` lets that model, at that endpoint, order lists where the gate is open. Judged on the
 validation parts of: {learnt_from}. In lists of mostly new items (cold) and in others (warm), for people with so many
 events (NDCG@10; α is the language model's weight, 0 where no gain is proven; the gain is with 95 % confidence above the
-figure given):
+figure given; of new items there are several draws, and it must gain in each):
 
-| data | items | people | lists | as retrieved | with the ranker | gain above | α |
-|---|---|---|---|---|---|---|---|
+| data | items | people | lists | as retrieved | with the ranker | gain above | gain in each draw | α |
+|---|---|---|---|---|---|---|---|---|
 {strata}
 
 `config.json` has the fingerprints of data, splits and endpoint, and the versions.
@@ -42,16 +42,19 @@ def prove(
         SplitError: nobody is left to validate on.
         RemoteError: the model fails, or its spending cap is reached.
     """
-    asked = source.asked(0, most)
-    if not asked.rows:
+    asked = [draw.asked(0, -(-most // len(source.draws))) for draw in source.draws]
+    if not any(one.rows for one in asked):
         raise SplitError("nobody is left to judge a ranker on: no validation user has something to be found")
-    watch.start("Judging on validation", len(asked.rows))
+    watch.start("Judging on validation", sum(len(one.rows) for one in asked))
     kept = KeptScores(folder / UNFINISHED / f"{models.remote.fingerprint}.ndjson")
-    ranker, scores = RemoteRanker(models.remote, kept), list[Floats]()
-    for request in source.requests(asked):
-        scores += ranker.score([request])
-        watch.advance()
-    gate = fit_gate(source.judged_by(asked, scores), seed)
+    ranker, lists = RemoteRanker(models.remote, kept), list[JudgedList]()
+    for draw, one in zip(source.draws, asked, strict=True):
+        scores = list[Floats]()
+        for request in draw.requests(one):
+            scores += ranker.score([request])
+            watch.advance()
+        lists += draw.judged_by(one, scores)
+    gate = fit_gate(lists, seed)
     made = {
         "command": command,
         "base": models.remote.settings.name,

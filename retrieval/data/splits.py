@@ -39,6 +39,7 @@ VALIDATION_SHARE, TEST_SHARE = 0.1, 0.2  # of the events in time, or of the user
 FOLD_IN = 10  # at most so many first events of a new user are known
 COLD_SHARE = 0.15
 FOLDS = 4  # draws of cold items to validate on
+WINDOWS = 3  # periods to validate on in time
 FEWEST = 3  # events of a user in leave-last: one to learn from, one to validate, one to test
 COLD_FROM = 5  # events that an item needs to be held out
 RANDOM_SHARE = 0.25
@@ -99,11 +100,16 @@ class Split:
         return {part: counts.get(part, 0) for part in PARTS}
 
     def validations(self) -> list["Split"]:
-        """Splits with the same test part and other validation parts, this one first; for cold items alone several.
+        """Splits with the same test part and other validation parts, this one first.
 
-        Which few hundred items are held out moves a figure more than any parameter does, and users of one draw are no
-        remedy: they share its items.
+        For cold items they hold out other items: which few hundred these are moves a figure more than any parameter
+        does, and users of one draw are no remedy, as they share its items. In time they are earlier periods of the same
+        length (rolling origin, Tashman 2000), from which what came later is left out: few people come back in one. Of
+        other splits there is one.
         """
+        if self.name == "temporal":
+            earlier = [self._earlier(periods) for periods in range(1, WINDOWS)] if self.sizes()["train"] else []
+            return [self, *(one for one in earlier if one.sizes()["train"] and one.sizes()["validation"])]
         if self.name != "cold-items":
             return [self]
         known = self.events.filter(~pl.col("part").is_in(["test", "test-history"]))
@@ -114,6 +120,17 @@ class Split:
         groups = [others[start : start + len(drawn)] for start in range(0, len(others), max(1, len(drawn)))]
         whole = [group for group in groups if len(group) == len(drawn)][: FOLDS - 1]
         return [self, *(Split(self.name, self.seed, self._validating_on(group)) for group in whole)]
+
+    def _earlier(self, periods: int) -> "Split":
+        """Validation so many periods earlier."""
+        tested = pl.col("part").is_in(["test", "test-history"])
+        known = self.events.filter(~tested)
+        moments, share = known["timestamp"].sort(), VALIDATION_SHARE / (1 - TEST_SHARE)
+        start, end = (moments[int(len(moments) * (1 - share * ago))] for ago in (periods + 1, periods))
+        before = known.filter(pl.col("timestamp") < end)
+        part = _by_period(before.drop("part"), _period(pl.col("timestamp") >= start, _NOBODY))
+        events = before.with_columns(part.cast(pl.Enum(PARTS)).alias("part"))
+        return Split(self.name, self.seed, pl.concat([events, self.events.filter(tested)]))
 
     def _validating_on(self, items: pl.Series) -> pl.DataFrame:
         """The events with those of ``items`` as validation; what is in the test stays there."""
@@ -202,14 +219,18 @@ def default_split(times: str) -> str:
 
 
 def _temporal(events: pl.DataFrame, rng: np.random.Generator) -> pl.Series:  # noqa: ARG001 - nothing is drawn
-    """The last fifth of the time-ordered events is the test, the tenth before it validation.
-
-    Of users who first appear in a period, the first half of their events in it, at most ten, is known.
-    """
+    """The last fifth of the time-ordered events is the test, the tenth before it validation."""
     moments = events["timestamp"].sort()
     validation = moments[int(len(moments) * (1 - VALIDATION_SHARE - TEST_SHARE))]
     test = moments[int(len(moments) * (1 - TEST_SHARE))]
-    period = _period(pl.col("timestamp") >= validation, pl.col("timestamp") >= test)
+    return _by_period(events, _period(pl.col("timestamp") >= validation, pl.col("timestamp") >= test))
+
+
+def _by_period(events: pl.DataFrame, period: pl.Expr) -> pl.Series:
+    """The part of each event by its period; events are in order of time.
+
+    Of users who first appear in a period, the first half of their events in it, at most ten, is known.
+    """
     place = pl.int_range(pl.len()).over("user_id", "period")
     known = place < ((pl.len().over("user_id", "period") + 1) // 2).clip(upper_bound=FOLD_IN)
     new = (pl.col("period") == pl.col("period").min().over("user_id")) & known

@@ -1,11 +1,16 @@
-"""Cold items are validated on several draws, none of which sees the test part."""
+"""Cold items are validated on several draws, time on several periods, none of which sees the test part."""
+
+from itertools import pairwise
 
 import numpy as np
+import polars as pl
 import pytest
 from split_worlds import CATALOG, part_of, split, world
 
 from retrieval.cf.fused import Candidates
-from retrieval.data.splits import COLD_FROM, FOLDS, PARTS, SPLITS
+from retrieval.data.splits import COLD_FROM, FOLD_IN, FOLDS, PARTS, SPLITS, WINDOWS
+
+LATEST, EARLIEST = pl.col("timestamp").max(), pl.col("timestamp").min()
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
@@ -42,7 +47,43 @@ def test_other_draws_depend_on_the_seed_alone():
     assert first.fingerprint == again.fingerprint != other.fingerprint
 
 
-@pytest.mark.parametrize("name", [name for name in SPLITS if name != "cold-items"])
+def test_periods_follow_each_other_and_nothing_later_is_in_an_earlier_one():
+    made = split("temporal")
+    periods = made.validations()
+    assert len(periods) == WINDOWS
+    assert periods[0] is made
+    times = [
+        [part_of(one, "validation", "validation-history")["timestamp"], part_of(one, "train")["timestamp"]]
+        for one in periods
+    ]
+    for (held_out, train), (earlier, _) in pairwise(times):
+        assert train.max() < held_out.min()
+        assert earlier.max() < held_out.min()
+    assert times[-1][1].max() < times[-1][0].min()
+    sizes = [len(held_out) for held_out, _ in times]
+    assert max(sizes) <= min(sizes) + 1
+
+
+def test_each_period_knows_of_new_users_what_the_split_would():
+    for period in split("temporal").validations():
+        new = part_of(period, "validation-history")
+        assert len(new)
+        assert not set(new["user_id"]) & set(part_of(period, "train")["user_id"])
+        assert new.group_by("user_id").len()["len"].max() <= FOLD_IN
+        before, after = (part_of(period, part).group_by("user_id") for part in ("validation-history", "validation"))
+        known, asked = (dict(one.agg(of).iter_rows()) for one, of in ((before, LATEST), (after, EARLIEST)))
+        assert all(known[user] <= asked[user] for user in known.keys() & asked.keys())
+
+
+def test_a_young_workspace_validates_on_those_it_knows():
+    made = split("temporal").young(0.5)
+    known = set(part_of(made, "train", "validation-history", "validation")["user_id"])
+    for period in made.validations():
+        assert set(part_of(period, "train", "validation-history", "validation")["user_id"]) <= known
+        assert part_of(period, "test").rows() == part_of(made, "test").rows()
+
+
+@pytest.mark.parametrize("name", [name for name in SPLITS if name not in ("cold-items", "temporal")])
 def test_other_splits_validate_on_one_part(name):
     made = split(name)
     assert made.validations() == [made]
