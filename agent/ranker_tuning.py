@@ -142,16 +142,16 @@ class RankerTuner:
 
     def _gates(self) -> dict[str, Gate]:
         """What validation proves, on every data set by itself."""
-        sizes: list[tuple[RankingLists, ValidationLists, int, int]] = []
+        judging: list[tuple[str, ValidationLists, int, int]] = []  # data, lists, the first and how many
         for source in self._sources:
             most = JUDGED // len(self._sources) // len(source.draws)
             for draw in source.draws:
                 watched = self._watched_of(source) if draw is source.draws[0] else 0
-                sizes.append((source, draw, watched, min(most, draw.askable - watched)))
-        self._watch.start("Judging on validation", sum(size for *_, size in sizes))
+                data = source.study.workspace.catalog.fingerprint
+                judging.append((data, draw, watched, min(most, draw.askable - watched)))
+        self._watch.start("Judging on validation", sum(size for *_, size in judging))
         lists: dict[str, list[JudgedList]] = {}
-        for source, draw, watched, size in sizes:
-            data = source.study.workspace.catalog.fingerprint
+        for data, draw, watched, size in judging:
             lists.setdefault(data, []).extend(self._judged(draw, watched, size))
         return {items: fit_gate(one, self._tuning.seed) for items, one in lists.items()}
 

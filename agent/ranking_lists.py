@@ -191,8 +191,9 @@ class RankingLists:
         found = np.zeros(len(self.study.workspace.catalog.ids), dtype=np.bool_)
         for other in self._proving:
             candidates = other.task("validation").candidates
-            if candidates is not None:
-                found |= candidates
+            if candidates is None:
+                raise ValueError(f"a study of the split {other.name} holds out no items, so they cannot be left out")
+            found |= candidates
         return found
 
     @cached_property

@@ -77,11 +77,11 @@ def said_by(result):
     return " ".join(result.stderr.replace("│", " ").split())
 
 
-def opened(root, alpha, **changes):
+def opened(root, alpha, kind="ranker", **changes):
     """Give the current ranker a gate by hand, for lists of both kinds."""
-    folder = current_ranker(root / "models" / "ranker").folder
+    folder = current_ranker(root / "models" / kind).folder
     config = json.loads((folder / "config.json").read_text())
     ((items, gate),) = config["gates"].items()
-    config["gates"][items] = [one | {"kind": kind, "alpha": alpha} for kind in ("cold", "warm") for one in gate]
+    config["gates"][items] = [one | {"kind": of, "alpha": alpha} for of in ("cold", "warm") for one in gate]
     (folder / "config.json").write_text(json.dumps(config | changes))
     return config

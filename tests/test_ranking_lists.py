@@ -27,12 +27,16 @@ def asked(lists, first=0, most=1_000):
 
 def test_no_item_that_proves_is_learnt_from(lists):
     draw = lists.to_learn_from(4, 0)
-    learnt = {item_id for number in range(300) for item_id in draw(number).request.candidates}
-    columns = sorted(lists.study.workspace.catalog.ids)
+    requests = [draw(number).request for number in range(300)]
+    learnt = {item_id for one in requests for item_id in one.candidates}
+    told = {text for one in requests for text in one.history}
+    catalog = lists.study.workspace.catalog
+    columns = sorted(catalog.ids)
     for one in lists.draws:
         held_out = {columns[place] for place in asked(one)[1]}
         assert held_out
         assert not held_out & learnt
+        assert not {catalog.text(item_id) for item_id in held_out} & told
 
 
 def test_draws_have_other_items_and_other_people(lists):
@@ -55,3 +59,9 @@ def test_known_items_are_judged_once_by_everybody(workspace):
     lists = RankingLists(study_of(workspace, "temporal"), Retrieval(TEXT_ALONE))
     (one,) = lists.draws
     assert one.askable == lists.everybody.askable > 0
+
+
+def test_items_that_nothing_holds_out_cannot_be_left_out(workspace):
+    known, cold = study_of(workspace, "temporal"), study_of(workspace, "cold-items")
+    with pytest.raises(ValueError, match="temporal holds out no items"):
+        RankingLists(cold, Retrieval(TEXT_ALONE), proving=[known]).to_learn_from(4, 0)

@@ -4,7 +4,7 @@ import json
 import shutil
 
 import pytest
-from ranker_world import environment, indexed_world, said_by, whyrec
+from ranker_world import environment, indexed_world, opened, said_by, whyrec
 from scripted_endpoint import KEY, MODEL, ScriptedEndpoint, completion
 
 from agent.remote.kept import KeptScores
@@ -77,11 +77,7 @@ def proven(world, server, folders, tmp_path_factory):
 def root(proven, tmp_path):
     """The same with an open gate, given by hand."""
     shutil.copytree(proven[0], tmp_path / "ws")
-    folder = current_ranker(tmp_path / "ws" / "models" / "remote-ranker").folder
-    config = json.loads((folder / "config.json").read_text())
-    ((items, gate),) = config["gates"].items()
-    config["gates"][items] = [one | {"kind": kind, "alpha": 1.0} for kind in ("cold", "warm") for one in gate]
-    (folder / "config.json").write_text(json.dumps(config))
+    opened(tmp_path / "ws", 1.0, "remote-ranker")
     return tmp_path / "ws"
 
 
@@ -121,6 +117,16 @@ def test_what_is_proven_is_kept_with_the_endpoint_it_was_proven_of(proven):
     assert [one["live"] for one in listed if one["kind"] == "remote-ranker"] == [True]
     assert KEY not in "".join(path.read_text(errors="replace") for path in root.rglob("*.json"))
     assert KEY.encode() not in b"".join(path.read_bytes() for path in root.rglob("*") if path.is_file())
+
+
+@pytest.mark.parametrize("most", [2, 4])
+def test_no_more_lists_are_asked_about_than_were_allowed(world, variables, scripted, tmp_path, most):
+    """Three draws of items share them, and two lists are too few for three."""
+    root = shutil.copytree(world, tmp_path / "ws")
+    result = whyrec(*PROVE[:-1], most, "-f", "json", "-w", root, **variables)
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)[0]["lists"] == most
+    assert 0 < len(scripted.asked) <= most * 8
 
 
 def test_where_it_is_proven_it_orders_and_another_model_does_not(root, variables, scripted):

@@ -113,6 +113,16 @@ def test_what_was_found_is_kept_and_not_searched_again(world):
     assert len(stored["trials"]) == 3
 
 
+def test_what_was_found_on_fewer_periods_is_searched_again(world):
+    """An older whyrec validated on one, and did not say so."""
+    found, _ = counted(study_of(world), "item-knn", 3)
+    kept = world.root / "tuning" / "temporal-0-liked" / "item-knn-3.json"
+    older = json.loads(kept.read_text())
+    assert older.pop("validations") == found.validations == 3
+    kept.write_text(json.dumps(older))
+    assert counted(study_of(world), "item-knn", 3)[1] == 3
+
+
 def test_more_trials_that_were_made_before_are_no_advantage(world):
     tuned(study_of(world), "item-knn", 4)
     found, steps = counted(study_of(world), "item-knn", 2)

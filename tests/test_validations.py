@@ -78,6 +78,7 @@ def test_each_period_knows_of_new_users_what_the_split_would():
 def test_a_young_workspace_validates_on_those_it_knows():
     made = split("temporal").young(0.5)
     known = set(part_of(made, "train", "validation-history", "validation")["user_id"])
+    assert len(made.validations()) == WINDOWS
     for period in made.validations():
         assert set(part_of(period, "train", "validation-history", "validation")["user_id"]) <= known
         assert part_of(period, "test").rows() == part_of(made, "test").rows()

@@ -43,6 +43,7 @@ class Tuned:
 
     metric: what was optimised, NDCG@10, or RMSE where the scorer predicts values. threshold: the score from which
     "liked" was the best guess on validation. fingerprint: of the split, the items' vectors and what counts as relevant.
+    validations: how many parts were validated on; 0 where an older whyrec did not say.
     """
 
     scorer: str
@@ -52,6 +53,7 @@ class Tuned:
     value: float
     threshold: float
     trials: tuple[Trial, ...]
+    validations: int = 0
 
     def fit(self, study: Study, stage: Stage) -> Scorer:
         """The scorer with these parameters, fitted for a stage."""
@@ -72,9 +74,9 @@ def tuned(study: Study, name: str, trials: int, progress: Callable[[], None] = l
     wanted = _wanted(study, name, trials)
     path = tuning_folder(study) / f"{name}-{wanted}.json"
     known = _read(path)
-    fingerprint = study.fingerprint
     has = {"positive_from", *SCORERS[name].config_type.ranges()}  # others, if another version of whyrec searched
-    if known and known.fingerprint == fingerprint and len(known.trials) == wanted and known.parameters.keys() == has:
+    same = known and (known.fingerprint, known.validations) == (study.fingerprint, len(study.validations))
+    if known and same and len(known.trials) == wanted and known.parameters.keys() == has:
         return known
     found = _search(study, name, trials, progress)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -154,7 +156,7 @@ def _search(study: Study, name: str, trials: int, progress: Callable[[], None]) 
     search.optimize(objective, n_trials=_wanted(study, name, trials))
     winner = done[search.best_trial.number]
     threshold = _threshold(best[0], study, tasks[0])
-    return Tuned(name, study.fingerprint, metric, winner.parameters, winner.value, threshold, tuple(done))
+    return Tuned(name, study.fingerprint, metric, winner.parameters, winner.value, threshold, tuple(done), len(tasks))
 
 
 def _suggest(trial: optuna.Trial, name: str, parameter: str) -> float:

@@ -3,6 +3,8 @@
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
+
 from agent.evaluation.output import versions
 from agent.evaluation.watch import Watch
 from agent.gate import Gate, JudgedList, fit_gate
@@ -42,7 +44,8 @@ def prove(
         SplitError: nobody is left to validate on.
         RemoteError: the model fails, or its spending cap is reached.
     """
-    asked = [draw.asked(0, -(-most // len(source.draws))) for draw in source.draws]
+    shares = np.array_split(np.arange(most), len(source.draws))  # together no more than were asked for
+    asked = [draw.asked(0, len(share)) for draw, share in zip(source.draws, shares, strict=True)]
     if not any(one.rows for one in asked):
         raise SplitError("nobody is left to judge a ranker on: no validation user has something to be found")
     watch.start("Judging on validation", sum(len(one.rows) for one in asked))
