@@ -19,7 +19,7 @@ HISTORY_ENDS = (20, 100)  # events; the groups of people that have a weight of t
 COLD, WARM = "cold", "warm"  # lists of items most of which nobody has had, and other lists
 GRID = tuple(round(0.05 * step, 2) for step in range(21))
 EVERYBODY = "everybody"
-FEWEST = 10  # lists that prove anything, of each draw of items
+FEWEST = 10  # lists that prove anything, of each draw
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class JudgedList:
     """One person's candidates (N,) with both scores, on validation.
 
     relevant: which are to be found; held_out: how many there are to be found in all. warm: which items had events in
-    training. history: the number of events known of the person. draw: which draw of held-out items it is of.
+    training. history: the number of events known of the person. draw: which draw of items, or period, it is of.
     """
 
     retrieved: Floats
@@ -44,7 +44,7 @@ class Stratum:
     """α for the lists of one kind of one group of people, and what it showed there.
 
     before, after: NDCG@10 on lists that it was not chosen on. low: the lower end of the gain's 95 % interval. gains:
-    the mean gain in each draw of held-out items.
+    the mean gain in each draw of items, or period.
     """
 
     kind: str
@@ -146,27 +146,29 @@ def put_together(retrieved: Floats, ranked: Floats, alpha: float) -> Floats:
 def fit_gate(lists: Sequence[JudgedList], seed: int) -> Gate:
     """Choose α on validation lists and keep it where the gain is proven.
 
-    Where the lists hold out several draws of items, α is chosen on the others for each draw, and is that with the
-    largest gain in the draw that gains least; else it is chosen on each half of the lists for the other. The gain where
-    it was not chosen must be above 0 with 95 % confidence (paired bootstrap over people), and above 0 in every draw: an
-    interval over people says nothing of other items. A group of people has its own α if that is proven by itself; else
-    the one of everybody, if that is proven and the group loses by it in no draw; else 0, as with fewer than ten lists
-    of a draw. Lists of new items and others each have all of this to themselves.
+    Where the lists are of several draws of held-out items, or of several periods, α is chosen on the others for each
+    draw, and is that with the largest gain in the draw that gains least; else it is chosen on each half of the lists
+    for the other. The gain where it was not chosen must be above 0 with 95 % confidence (paired bootstrap over people),
+    and above 0 in every draw: an interval over people says nothing of other items or times. A group of people has its
+    own α if that is proven by itself; else the one of everybody, if that is proven and the group loses by it in no
+    draw; else 0, as with fewer than ten lists of a draw that others have lists of. Lists of new items and others each
+    have all of this to themselves.
     """
     by_kind = {kind: [one for one in lists if kind_of(one.warm) == kind] for kind in (COLD, WARM)}
     return Gate(tuple(stratum for kind, one in by_kind.items() if one for stratum in _strata(kind, one, seed)))
 
 
 def _strata(kind: str, lists: Sequence[JudgedList], seed: int) -> list[Stratum]:
-    everybody = _judged(kind, EVERYBODY, JudgedLists.of(lists), seed)
+    draws = sorted({one.draw for one in lists})
+    everybody = _judged(kind, EVERYBODY, JudgedLists.of(lists), draws, seed)
     strata = [everybody]
     for name in dict.fromkeys(group_of(one.history) for one in sorted(lists, key=lambda one: one.history)):
         group = JudgedLists.of([one for one in lists if group_of(one.history) == name])
-        own = _judged(kind, name, group, seed)
+        own = _judged(kind, name, group, draws, seed)
         if not own.alpha and everybody.alpha:
             shared = group.figures(everybody.alpha)
             gains = group.by_draw(shared - group.figures(0.0))
-            helps = group.enough and min(gains) > 0
+            helps = group.enough(draws) and min(gains) > 0
             own = replace(own, alpha=everybody.alpha if helps else 0.0, after=float(shared.mean()), gains=gains)
         strata.append(own)
     return strata
@@ -212,13 +214,12 @@ class JudgedLists:
         hits = np.take_along_axis(self.relevant & self.there, best, axis=1)
         return ranking_metrics(hits, self.held_out, PLACES)["ndcg"]
 
-    @property
-    def enough(self) -> bool:
-        """Whether each draw has so many lists that they prove something."""
-        return len(self) > 0 and min(np.unique_counts(self.draw).counts) >= FEWEST
+    def enough(self, draws: Sequence[int]) -> bool:
+        """Whether each of these draws has so many lists that they prove something."""
+        return min(int(np.count_nonzero(self.draw == draw)) for draw in draws) >= FEWEST
 
     def by_draw(self, figures: Figures) -> tuple[float, ...]:
-        """The mean of figures (n,) in each draw of held-out items that there is."""
+        """The mean of figures (n,) in each draw that there is."""
         return tuple(float(figures[self.draw == draw].mean()) for draw in np.unique(self.draw))
 
     def parts(self, seed: int) -> list[NDArray[np.int64]]:
@@ -235,10 +236,10 @@ def _chosen(lists: JudgedLists) -> float:
     return max(GRID, key=lambda alpha: (min(lists.by_draw(lists.figures(alpha) - before)), -alpha))
 
 
-def _judged(kind: str, people: str, lists: JudgedLists, seed: int) -> Stratum:
+def _judged(kind: str, people: str, lists: JudgedLists, draws: Sequence[int], seed: int) -> Stratum:
     before = lists.figures(0.0)
     mean = float(before.mean())
-    if not lists.enough:
+    if not lists.enough(draws):
         return Stratum(kind, people, 0.0, mean, mean, 0.0, len(lists), ())
     after = np.empty(len(lists))
     for judged in lists.parts(seed):

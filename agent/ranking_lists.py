@@ -1,11 +1,12 @@
 """The lists that a ranker is tuned and judged on: what is found for people of whom something is held out."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 from agent.evaluation.fusing import find_fusions, fused_scorers
@@ -21,6 +22,7 @@ from retrieval.cf.scorers import SCORERS
 from retrieval.contracts import Judge, RankRequest
 from retrieval.data.catalog import Catalog
 from retrieval.data.histories import Histories
+from retrieval.data.workspace import EVENT_COLUMNS
 from retrieval.errors import ModelError, command
 from retrieval.metrics import find_hits
 from retrieval.ranking import Columns, Floats
@@ -29,7 +31,7 @@ from retrieval.text.profile import telling
 if TYPE_CHECKING:
     from finetune.ranker_training import TrainingList
 
-DRAWS = 3  # of new items that a ranker is proven on; what they hold out is not learnt from
+DRAWS = 3  # of new items, or periods, that a ranker is proven on; what they hold out is not learnt from
 
 
 class Retrieval:
@@ -142,13 +144,13 @@ class RankingLists:
         """``unseen``: fingerprints of the splits of whose test part nothing is in here; the study's own by default.
 
         catalog: whose texts the language model reads; the workspace's own by default. draws: studies that validate on
-        different items, the study first; by default its own. proving: others whose held-out items are not learnt from.
+        other items or periods, the study first; by default its own. proving: others that something is proven on.
         """
         self.study = study
         self.retrieval = retrieval
         self._unseen = list(unseen) or [study.split.fingerprint]
         self._requests = Requests(study, catalog)
-        self._draws = list(draws) or study.item_draws[:DRAWS]
+        self._draws = list(draws) or study.validations[:DRAWS]
         self._proving = [*self._draws[1:], *proving]
 
     @property
@@ -159,7 +161,7 @@ class RankingLists:
         return Learnt(*data, study.name, study.seed, study.split.fingerprint, self._unseen)
 
     def to_learn_from(self, size: int, seed: int) -> "Callable[[int], TrainingList]":
-        """Draws the training list of a number, ``size`` candidates each; no item of a validation is in any of them.
+        """Draws the training list of a number, ``size`` candidates each, from `learnable` events.
 
         Raises:
             InputError: there is nothing to learn from.
@@ -170,8 +172,7 @@ class RankingLists:
         study = self.study
         make = cold_pools if study.name == "cold-items" else warm_pools
         data, shown = study.training_data("validation"), study.settings.ranking.candidates
-        histories = data.histories.keeping(~self._kept_for_proof[data.histories.values.indices])
-        histories = histories.take(np.flatnonzero(histories.counts).astype(np.int64))
+        histories = Histories.from_events(self.learnable, data.histories.items)
 
         def fit(histories: Histories) -> System:
             return self.retrieval.fit(replace(data, histories=histories))
@@ -186,15 +187,13 @@ class RankingLists:
         return draw
 
     @property
-    def _kept_for_proof(self) -> NDArray[np.bool_]:
-        """(m,) the items that something else than the study itself holds out."""
-        found = np.zeros(len(self.study.workspace.catalog.ids), dtype=np.bool_)
+    def learnable(self) -> pl.DataFrame:
+        """The events that are learnt from in every validation that something is proven on."""
+        events = self.study.split.before("validation")
         for other in self._proving:
-            candidates = other.task("validation").candidates
-            if candidates is None:
-                raise ValueError(f"a study of the split {other.name} holds out no items, so they cannot be left out")
-            found |= candidates
-        return found
+            known = other.split.before("validation")
+            events = events.join(known, on=EVENT_COLUMNS, how="semi", nulls_equal=True, maintain_order="left")
+        return events
 
     @cached_property
     def everybody(self) -> "ValidationLists":
@@ -203,31 +202,41 @@ class RankingLists:
 
     @cached_property
     def draws(self) -> list["ValidationLists"]:
-        """Those that prove: each draw of items with a share of the people, nobody in two of them."""
-        shares = [Share(place, len(self._draws)) for place in range(len(self._draws))]
-        made = zip(self._draws, shares, strict=True)
-        return [ValidationLists(study, self.retrieval, self._requests, share) for study, share in made]
+        """Those that prove: each draw of items, or period, with a share of the people, nobody in two of them.
+
+        Who has something to be found in several is dealt to one of these by chance.
+        """
+        there: dict[str, list[int]] = {}
+        for place, study in enumerate(self._draws):
+            for user in _askable(study):
+                there.setdefault(user, []).append(place)
+        chance = np.random.default_rng(self.study.seed).permutation(len(there)).tolist()
+        dealt: list[set[str]] = [set() for _ in self._draws]
+        for user, number in zip(sorted(there), chance, strict=True):
+            dealt[there[user][number % len(there[user])]].add(user)
+        made = enumerate(zip(self._draws, dealt, strict=True))
+        return [ValidationLists(study, self.retrieval, self._requests, one, place) for place, (study, one) in made]
 
 
-@dataclass(frozen=True)
-class Share:
-    """One of ``of`` equal shares of the people, dealt by chance."""
-
-    place: int
-    of: int
-
-
-WHOLE = Share(0, 1)
+def _askable(study: Study) -> dict[str, int]:
+    """The row in the task of everybody who has something to be found in validation."""
+    task = study.task("validation")
+    rows = np.flatnonzero((np.diff(study.relevant(task).indptr) > 0) & (task.histories.counts > 0))
+    return {task.histories.users[row]: row for row in rows.tolist()}
 
 
 class ValidationLists:
     """What is found for people of whom something is held out in one validation, and how well it is ordered."""
 
-    def __init__(self, study: Study, retrieval: Retrieval, requests: Requests, share: Share = WHOLE):
+    def __init__(
+        self, study: Study, retrieval: Retrieval, requests: Requests, people: Set[str] | None = None, draw: int = 0
+    ):
+        """``people``: who is asked about; everybody by default. draw: the number of this validation among several."""
         self._study = study
         self._retrieval = retrieval
         self._requests = requests
-        self._share = share
+        self._people = people
+        self._draw = draw
 
     def asked(self, first: int, most: int) -> Asked:
         """Lists for at most ``most`` users who have something to be found, from the ``first`` on in an order by chance.
@@ -272,20 +281,15 @@ class ValidationLists:
             hits = find_hits(columns[None, :], relevant[[row]])[0]
             count = int(relevant.indptr[row + 1] - relevant.indptr[row])
             known = int(task.histories.counts[row])
-            lists.append(JudgedList(scores, rank, hits, count, warm[columns], known, self._share.place))
+            lists.append(JudgedList(scores, rank, hits, count, warm[columns], known, self._draw))
             advance()
         return lists
 
     @cached_property
     def _rows(self) -> NDArray[np.int64]:
-        """Users of this share who have something to be found, as rows of the task."""
-        task = self._study.task("validation")
-        there = (np.diff(self._study.relevant(task).indptr) > 0) & (task.histories.counts > 0)
-        users = self._study.split.events["user_id"].unique().sort()
-        dealt = np.random.default_rng(self._study.seed).permutation(len(users)) % self._share.of
-        of_user = dict(zip(users, dealt.tolist(), strict=True))
-        mine = np.array([of_user[user] == self._share.place for user in task.histories.users], dtype=np.bool_)
-        return np.flatnonzero(there & mine).astype(np.int64)
+        """Of these people those who have something to be found, as rows of the task."""
+        asked = _askable(self._study).items()
+        return np.array([row for user, row in asked if self._people is None or user in self._people], dtype=np.int64)
 
     @cached_property
     def _retriever(self) -> System:

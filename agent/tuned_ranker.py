@@ -12,7 +12,7 @@ from retrieval.data.workspace import Workspace
 from retrieval.errors import ModelError, first_line
 from retrieval.versions import current_version, save_version, version_names
 
-FORMAT_VERSION = 5
+FORMAT_VERSION = 6
 PACKAGED = "packaged"  # the version of the one that comes with whyrec
 UNPROVEN = "it was proven on other items; prove it on these, without tuning: whyrec finetune ranker --lists 0"
 
@@ -21,10 +21,10 @@ _CARD = """# Tuned ranker
 Made by `{command}`. An adapter (LoRA) of the language model `{base}`: beside it, the model answers whether a person
 will like an item. `whyrec recommend` uses it where its gate is open. Learnt from the training parts of: {learnt_from}.
 On validation, in lists of mostly new items (cold) and in others (warm), for people with so many events (NDCG@10; α is
-the language model's weight, 0 where no gain is proven; the gain is with 95 % confidence above the figure given; of new
-items there are several draws, and it must gain in each):
+the language model's weight, 0 where no gain is proven; the gain is with 95 % confidence above the figure given; there
+are several draws of new items, or several periods, and it must gain in each):
 
-| data | items | people | lists | as retrieved | with the ranker | gain above | gain in each draw | α |
+| data | items | people | lists | as retrieved | with the ranker | gain above | gain in each | α |
 |---|---|---|---|---|---|---|---|---|
 {strata}
 

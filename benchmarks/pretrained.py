@@ -4,8 +4,8 @@
     python -m benchmarks.pretrained --data movielens-small --out FOLDER      on one of them, for figures of transfer
 
 It learns to order what the text alone finds, as in a workspace where nothing was tuned. Of both data sets it sees what
-is training in two splits at once, that of cold items, in each of the draws that prove it, and the one by time, so
-reports on either may use it. Interrupted, it goes on where it was with --resume.
+is training in two splits at once, that of cold items and the one by time, in each of the draws and periods that prove
+it, so reports on either may use it. Interrupted, it goes on where it was with --resume.
 """
 
 import argparse
@@ -27,27 +27,33 @@ from finetune.lora import LoraTuning
 from retrieval.artefacts import atomic_folder
 from retrieval.cf.live import TEXT_ALONE
 from retrieval.data.splits import Split
+from retrieval.data.workspace import EVENT_COLUMNS
 
 DATA = ("movielens-small", GAMES)
 SEED = 0
 
 
 def sources(root: Path) -> list[RankingLists]:
-    """Lists of cold items and of others, none of them with events that either split holds out for something else."""
+    """Lists of cold items and of others: nothing of either test, and nothing to learn from that either validates on."""
     opened = open_workspace(root)
     models = Models(opened.settings, say)
     studies = [Study(opened.workspace, opened.settings, models, Question(name), SEED) for name in ("cold-items", None)]
-    cold, known = studies
     unseen, alone = [study.split.fingerprint for study in studies], Retrieval(TEXT_ALONE)
-    learnt, tested = known.split.events["part"] == "train", cold.split.events["part"] == "test"  # in the same order
-    draws = [_only(draw, learnt) for draw in cold.item_draws[:DRAWS]]
-    others = RankingLists(_only(known, ~tested), alone, unseen, proving=draws)
-    return [RankingLists(draws[0], alone, unseen, draws=draws), others]
+    cold, known = (
+        [_without(draw, other) for draw in study.validations[:DRAWS]]
+        for study, other in zip(studies, studies[::-1], strict=True)
+    )
+    return [
+        RankingLists(cold[0], alone, unseen, draws=cold, proving=known),
+        RankingLists(known[0], alone, unseen, draws=known, proving=cold),
+    ]
 
 
-def _only(study: Study, keep: pl.Series) -> Study:
-    """The same of some of its events."""
-    return study.on(Split(study.name, study.seed, study.split.events.filter(keep)))
+def _without(study: Study, other: Study) -> Study:
+    """The same without the events that another tests."""
+    tested = other.split.events.filter(pl.col("part").is_in(["test", "test-history"]))
+    kept = study.split.events.join(tested, on=EVENT_COLUMNS, how="anti", nulls_equal=True, maintain_order="left")
+    return study.on(Split(study.name, study.seed, kept))
 
 
 def said(asked: argparse.Namespace) -> str:

@@ -99,6 +99,17 @@ def test_what_helps_in_every_draw_is_let_through():
     assert min(gate.everybody[0].gains) > 0
 
 
+def test_a_group_without_lists_of_a_draw_has_no_say():
+    """Its gains in the other two say nothing of that one."""
+    many = [one for draw in range(3) for one in lists(100, good=2.0, seed=draw, draw=draw)]
+    two, three = (
+        many + [one for draw in range(draws) for one in lists(50, good=2.0, seed=9 + draw, draw=draw, history=10)]
+        for draws in (2, 3)
+    )
+    assert alpha(fit_gate(two, 0), history=10) == 0
+    assert alpha(fit_gate(three, 0), history=10) > 0
+
+
 def test_a_draw_is_judged_by_a_weight_that_was_chosen_on_others():
     """The second draw would choose to leave the model out, and then lose nothing."""
     both = lists(300, good=3.0) + lists(300, good=-2.0, seed=1, retriever=1.0, draw=1)

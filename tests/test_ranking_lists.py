@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from evaluation_world import make_world, study_of
 
-from agent.ranking_lists import DRAWS, RankingLists, Retrieval
+from agent.ranking_lists import DRAWS, RankingLists, Retrieval, _askable
 from retrieval.cf.live import TEXT_ALONE
 
 
@@ -16,6 +16,11 @@ def workspace(tmp_path_factory):
 @pytest.fixture(scope="module")
 def lists(workspace):
     return RankingLists(study_of(workspace, "cold-items"), Retrieval(TEXT_ALONE))
+
+
+@pytest.fixture(scope="module")
+def by_time(workspace):
+    return RankingLists(study_of(workspace, "temporal"), Retrieval(TEXT_ALONE))
 
 
 def asked(lists, first=0, most=1_000):
@@ -55,13 +60,34 @@ def test_who_is_watched_does_not_judge(lists):
     assert not watched & judging
 
 
-def test_known_items_are_judged_once_by_everybody(workspace):
-    lists = RankingLists(study_of(workspace, "temporal"), Retrieval(TEXT_ALONE))
-    (one,) = lists.draws
-    assert one.askable == lists.everybody.askable > 0
+def test_nothing_is_learnt_that_is_later_than_a_period_that_proves(by_time):
+    periods = by_time.study.validations
+    assert len(periods) == DRAWS
+    held_out = [period.split.events.filter(part="validation") for period in periods]
+    assert by_time.learnable["timestamp"].max() < min(one["timestamp"].min() for one in held_out)
+    draw = by_time.to_learn_from(4, 0)
+    told = {text for number in range(300) for text in draw(number).request.history}
+    catalog = by_time.study.workspace.catalog
+    assert told <= {catalog.text(item_id) for item_id in by_time.learnable["item_id"]}
 
 
-def test_items_that_nothing_holds_out_cannot_be_left_out(workspace):
-    known, cold = study_of(workspace, "temporal"), study_of(workspace, "cold-items")
-    with pytest.raises(ValueError, match="temporal holds out no items"):
-        RankingLists(cold, Retrieval(TEXT_ALONE), proving=[known]).to_learn_from(4, 0)
+def test_who_is_asked_about_in_one_period_alone_judges_there(by_time):
+    people = [asked(one)[0] for one in by_time.draws]
+    there = [set(_askable(period)) for period in by_time.study.validations]
+    assert sum(map(len, people)) == len(set().union(*people))
+    assert set().union(*people) == set().union(*there)
+    for place, mine in enumerate(people):
+        others = set().union(*there[:place], *there[place + 1 :])
+        assert mine <= there[place]
+        assert mine >= there[place] - others
+    assert by_time.everybody.askable == len(there[0]) > 0
+
+
+def test_nothing_that_proves_something_else_is_learnt_from(workspace, lists, by_time):
+    both = RankingLists(lists.study, Retrieval(TEXT_ALONE), proving=by_time.study.validations)
+    cold = set().union(*(asked(one)[1] for one in lists.draws))
+    catalog = sorted(workspace.catalog.ids)
+    learnt = both.learnable
+    assert 0 < len(learnt) < len(lists.learnable)
+    assert not set(learnt["item_id"]) & {catalog[column] for column in cold}
+    assert learnt["timestamp"].max() <= by_time.learnable["timestamp"].max()

@@ -94,11 +94,6 @@ class Study:
         except SplitError:
             return False
 
-    @property
-    def item_draws(self) -> list["Study"]:
-        """Those of the validations that hold out different items of the same events; where none do, this study."""
-        return self.validations if self.name == "cold-items" else [self]
-
     @cached_property
     def fingerprint(self) -> str:
         """16 hexadecimal digits of the split, of the items' text and of what counts as relevant."""

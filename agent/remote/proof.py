@@ -23,9 +23,9 @@ Made by `{command}`. What validation showed of the remote language model `{base}
 like an item. `whyrec recommend` lets that model, at that endpoint, order lists where the gate is open. Judged on the
 validation parts of: {learnt_from}. In lists of mostly new items (cold) and in others (warm), for people with so many
 events (NDCG@10; α is the language model's weight, 0 where no gain is proven; the gain is with 95 % confidence above the
-figure given; of new items there are several draws, and it must gain in each):
+figure given; there are several draws of new items, or several periods, and it must gain in each):
 
-| data | items | people | lists | as retrieved | with the ranker | gain above | gain in each draw | α |
+| data | items | people | lists | as retrieved | with the ranker | gain above | gain in each | α |
 |---|---|---|---|---|---|---|---|---|
 {strata}
 
