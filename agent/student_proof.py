@@ -1,5 +1,6 @@
 """Whether teaching a student helps: measured on validation users, with what the scorers alone would teach."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -82,22 +83,37 @@ class Prover:
     def run(self) -> Proof:
         """Compare twin, student and scorers over all draws of items.
 
-        Where items with events are ranked, λ of their EASE is chosen first, on one half of the users, for the twin and
-        for what is taught; the other half judges.
+        Where items with events are ranked, λ of their EASE is chosen first, for the twin and for what is taught: in the
+        latest of several periods, and the earlier ones judge; or on one half of the users, and the other half judges.
 
         Raises:
             SplitError: nobody is left to validate on.
         """
-        every = [self._config] if self._study.name == "cold-items" else [replace(self._config, own=o) for o in OWN]
-        figures = {config: self._validated(config) for config in every}
+        if self._study.name == "cold-items":
+            found = self._validated(self._draws, self._config, self._config)
+            return self._proof(self._config, self._config, *found, self._by_scorers(self._draws))
+        every = [replace(self._config, own=own) for own in OWN]
+        latest, earlier = self._draws[:1], self._draws[1:]
+        tried = {config: self._validated(latest, config, config) for config in every}
+        users = len(tried[every[0]][0])
+        chooses = np.ones(users, dtype=np.bool_)
+        if not earlier:
+            chooses = np.random.default_rng(self._study.seed).permutation(users) % 2 == 1
         alone = taught = every[0]
-        users = len(figures[alone][0])
-        judge = np.ones(users, dtype=np.bool_)
-        if len(every) > 1 and users >= 2 * FEWEST:
-            judge = np.random.default_rng(self._study.seed).permutation(users) % 2 == 0
-            alone = max(every, key=lambda config: float(figures[config][0][~judge].mean()))
-            taught = max(every, key=lambda config: float(figures[config][1][~judge].mean()))
-        before, after, scorers = figures[alone][0][judge], figures[taught][1][judge], self._by_scorers[judge]
+        if chooses.sum() >= FEWEST:
+            alone = max(every, key=lambda config: float(tried[config][0][chooses].mean()))
+            taught = max(every, key=lambda config: float(tried[config][1][chooses].mean()))
+        else:
+            chooses[:] = False
+        if earlier:
+            return self._proof(alone, taught, *self._validated(earlier, alone, taught), self._by_scorers(earlier))
+        figures = tried[alone][0], tried[taught][1], self._by_scorers(latest)
+        return self._proof(alone, taught, *(one[~chooses] for one in figures))
+
+    def _proof(
+        self, alone: StudentConfig, taught: StudentConfig, before: Figures, after: Figures, scorers: Figures
+    ) -> Proof:
+        """What the figures of the same users by twin, student and scorers say."""
         twin, student, by_scorers = (float(one.mean()) for one in (before, after, scorers))
         low = self._gain(after, before)
         lead = self._gain(scorers, after if low > 0 else before)
@@ -107,16 +123,17 @@ class Prover:
         """The lower end of the interval of ``one − other``."""
         return compare(one, [other], self._study.seed)[0].low
 
-    def _validated(self, config: StudentConfig) -> tuple[Figures, Figures]:
-        """NDCG@10 of each user by the twin and by the student."""
-        means = over_draws([self._on(draw, config) for draw in self._draws])
+    def _validated(
+        self, draws: Sequence["_Draw"], alone: StudentConfig, taught: StudentConfig
+    ) -> tuple[Figures, Figures]:
+        """NDCG@10 of each user by the twin of ``alone``, and by the student of ``taught``."""
+        means = over_draws([self._on(draw, alone, taught) for draw in draws])
         return means["before"].to_numpy(), means["after"].to_numpy()
 
-    @cached_property
-    def _by_scorers(self) -> Figures:
+    def _by_scorers(self, draws: Sequence["_Draw"]) -> Figures:
         """NDCG@10 of each user by the scorers, in the order of `_validated`."""
-        draws = [ndcg_of_draw(one.part, one.part.task("validation"), {"ndcg": one.scorers}) for one in self._draws]
-        return over_draws(draws)["ndcg"].to_numpy()
+        found = [ndcg_of_draw(one.part, one.part.task("validation"), {"ndcg": one.scorers}) for one in draws]
+        return over_draws(found)["ndcg"].to_numpy()
 
     @cached_property
     def _draws(self) -> list["_Draw"]:
@@ -128,11 +145,13 @@ class Prover:
             draws.append(_Draw(part, scorers, scorers_lists(scorers, room, part)))
         return draws
 
-    def _on(self, draw: "_Draw", config: StudentConfig) -> pl.DataFrame:
-        twin = Student.fit(draw.part.training_data("validation"), config)
+    def _on(self, draw: "_Draw", alone: StudentConfig, taught: StudentConfig) -> pl.DataFrame:
+        data = draw.part.training_data("validation")
+        twin = Student.fit(data, alone)
+        begun = twin if taught == alone else Student.fit(data, taught)
         read, lists = (lambda: draw.part.sequences("validation")), (lambda: draw.lists)
-        taught = self._lesson.taught_to(twin, read, lists, self._watch, "Proving on validation that it helps")
-        return ndcg_of_draw(draw.part, draw.part.task("validation"), {"before": twin, "after": taught})
+        student = self._lesson.taught_to(begun, read, lists, self._watch, "Proving on validation that it helps")
+        return ndcg_of_draw(draw.part, draw.part.task("validation"), {"before": twin, "after": student})
 
 
 def scorers_lists(scorers: System, room: Classroom, study: Study) -> "TeacherLists":
