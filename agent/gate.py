@@ -1,5 +1,6 @@
 """How much the language model may say in the order of a list: what validation has proven, and no more."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
@@ -27,7 +28,7 @@ class JudgedList:
     """One person's candidates (N,) with both scores, on validation.
 
     relevant: which are to be found; held_out: how many there are to be found in all. warm: which items had events in
-    training. history: the number of events known of the person. draw: which draw of items, or period, it is of.
+    training. history: the number of events known of the person. draw: the number of the validation that it is of.
     """
 
     retrieved: Floats
@@ -44,7 +45,7 @@ class Stratum:
     """α for the lists of one kind of one group of people, and what it showed there.
 
     before, after: NDCG@10 on lists that it was not chosen on. low: the lower end of the gain's 95 % interval. gains:
-    the mean gain in each draw of items, or period.
+    the mean gain in each draw of items, or period. Of a group with everybody's weight, after and gains are by that.
     """
 
     kind: str
@@ -143,23 +144,31 @@ def put_together(retrieved: Floats, ranked: Floats, alpha: float) -> Floats:
     return np.asarray((1 - alpha) * standardise(retrieved) + alpha * standardise(ranked), dtype=np.float32)
 
 
-def fit_gate(lists: Sequence[JudgedList], seed: int) -> Gate:
+def fit_gate(lists: Sequence[JudgedList], draws: Sequence[Sequence[int]], seed: int) -> Gate:
     """Choose α on validation lists and keep it where the gain is proven.
+
+    ``draws``: the numbers of the validations of each study, those that nobody was asked about too.
 
     Where the lists are of several draws of held-out items, or of several periods, α is chosen on the others for each
     draw, and is that with the largest gain in the draw that gains least; else it is chosen on each half of the lists
     for the other. The gain where it was not chosen must be above 0 with 95 % confidence (paired bootstrap over people),
     and above 0 in every draw: an interval over people says nothing of other items or times. A group of people has its
     own α if that is proven by itself; else the one of everybody, if that is proven and the group loses by it in no
-    draw; else 0, as with fewer than ten lists of a draw that others have lists of. Lists of new items and others each
-    have all of this to themselves.
+    draw; else 0, as with fewer than ten lists of a draw. Lists of new items and others each have all of this to
+    themselves; a study with fewer than ten lists of a kind in a draw says nothing of that kind if another says it.
     """
-    by_kind = {kind: [one for one in lists if kind_of(one.warm) == kind] for kind in (COLD, WARM)}
-    return Gate(tuple(stratum for kind, one in by_kind.items() if one for stratum in _strata(kind, one, seed)))
+    strata: list[Stratum] = []
+    for kind in (COLD, WARM):
+        own = [one for one in lists if kind_of(one.warm) == kind]
+        counts = Counter(one.draw for one in own)
+        proving = [study for study in draws if all(counts[draw] >= FEWEST for draw in study)] or draws
+        asked = [draw for study in proving for draw in study]
+        own = [one for one in own if one.draw in asked]
+        strata += _strata(kind, own, asked, seed) if own else []
+    return Gate(tuple(strata))
 
 
-def _strata(kind: str, lists: Sequence[JudgedList], seed: int) -> list[Stratum]:
-    draws = sorted({one.draw for one in lists})
+def _strata(kind: str, lists: Sequence[JudgedList], draws: Sequence[int], seed: int) -> list[Stratum]:
     everybody = _judged(kind, EVERYBODY, JudgedLists.of(lists), draws, seed)
     strata = [everybody]
     for name in dict.fromkeys(group_of(one.history) for one in sorted(lists, key=lambda one: one.history)):
@@ -168,8 +177,8 @@ def _strata(kind: str, lists: Sequence[JudgedList], seed: int) -> list[Stratum]:
         if not own.alpha and everybody.alpha:
             shared = group.figures(everybody.alpha)
             gains = group.by_draw(shared - group.figures(0.0))
-            helps = group.enough(draws) and min(gains) > 0
-            own = replace(own, alpha=everybody.alpha if helps else 0.0, after=float(shared.mean()), gains=gains)
+            if group.enough(draws) and min(gains) > 0:
+                own = replace(own, alpha=everybody.alpha, after=float(shared.mean()), gains=gains)
         strata.append(own)
     return strata
 
@@ -216,7 +225,7 @@ class JudgedLists:
 
     def enough(self, draws: Sequence[int]) -> bool:
         """Whether each of these draws has so many lists that they prove something."""
-        return min(int(np.count_nonzero(self.draw == draw)) for draw in draws) >= FEWEST
+        return all(np.count_nonzero(self.draw == draw) >= FEWEST for draw in draws)
 
     def by_draw(self, figures: Figures) -> tuple[float, ...]:
         """The mean of figures (n,) in each draw that there is."""

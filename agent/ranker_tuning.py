@@ -3,7 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,10 +17,10 @@ from agent.evaluation.watch import Watch
 from agent.gate import Gate, JudgedList, JudgedLists, fit_gate
 from agent.models import Models
 from agent.ranking_lists import RankingLists, ValidationLists
-from agent.tuned_ranker import Learnt, TunedRanker, current_ranker, save_ranker
+from agent.tuned_ranker import FORMAT_VERSION, Learnt, TunedRanker, current_ranker, save_ranker
 from agent.unfinished import UNFINISHED, begin
 from retrieval.data.seen import Seen
-from retrieval.errors import InputError, ModelError
+from retrieval.errors import InputError, ModelError, SplitError
 
 if TYPE_CHECKING:
     from finetune.lora import LoraTuning
@@ -143,17 +143,20 @@ class RankerTuner:
     def _gates(self) -> dict[str, Gate]:
         """What validation proves, on every data set by itself."""
         judging: list[tuple[str, ValidationLists, int, int]] = []  # data, lists, the first and how many
+        draws: dict[str, list[range]] = {}
         for source in self._sources:
             most = JUDGED // len(self._sources) // len(source.draws)
+            data = source.study.workspace.catalog.fingerprint
+            draws.setdefault(data, []).append(range(len(judging), len(judging) + len(source.draws)))
             for draw in source.draws:
                 watched = self._watched_of(source) if draw is source.draws[0] else 0
-                data = source.study.workspace.catalog.fingerprint
                 judging.append((data, draw, watched, min(most, draw.askable - watched)))
         self._watch.start("Judging on validation", sum(size for *_, size in judging))
         lists: dict[str, list[JudgedList]] = {}
-        for data, draw, watched, size in judging:
-            lists.setdefault(data, []).extend(self._judged(draw, watched, size))
-        return {items: fit_gate(one, self._tuning.seed) for items, one in lists.items()}
+        for number, (data, draw, watched, size) in enumerate(judging):
+            found = self._judged(draw, watched, size)
+            lists.setdefault(data, []).extend(replace(one, draw=number) for one in found)
+        return {items: fit_gate(one, draws[items], self._tuning.seed) for items, one in lists.items()}
 
     def _keep(self, gates: Mapping[str, Gate], curve: Sequence[dict[str, float]], command: str) -> str:
         """Write the artefact."""
@@ -186,9 +189,10 @@ class RankerTuner:
     def _trainer(self) -> "RankerTrainer":
         from finetune.ranker_training import RankerTrainer
 
-        self._watch.start("Finding what training lists are made of", len(self._sources))
         draws = []
-        for source in self._sources:
+        asked = self._sources if self._plan.lists else []
+        self._watch.start("Finding what training lists are made of", len(asked))
+        for source in asked:
             draws.append(source.to_learn_from(self._plan.size, self._tuning.seed))
             self._watch.advance()
 
@@ -239,6 +243,8 @@ class RankerTuner:
             found = [
                 one for source in self._sources for one in self._judged(source.draws[0], 0, self._watched_of(source))
             ]
+            if not found:
+                raise SplitError("nobody is left to watch the training on: give more data, or choose another --split")
             lists = JudgedLists.of(found)
             alphas = {"retrieved": 0.0, "mixed": WEIGHT, "ranked": 1.0}
             figures = {n: float(lists.figures(alpha).mean()) for n, alpha in alphas.items()}
@@ -261,8 +267,9 @@ class RankerTuner:
 
     def _begin(self, resume: bool) -> None:
         made_of = [(source.study.fingerprint, source.retrieval.described) for source in self._sources]
-        parts = (made_of, self._models.language_model_fingerprint, self._plan, self._tuning, version("whyrec"))
-        begin(self._state, (*parts, self._start and self._start.folder), resume=resume)
+        parts = (made_of, self._models.language_model_fingerprint, self._plan, self._tuning)
+        how = self._start and self._start.folder, FORMAT_VERSION, version("whyrec")
+        begin(self._state, (*parts, *how), resume=resume)
 
 
 def find_start(wanted: str, models: Models, study: Study) -> TunedRanker | None:

@@ -116,7 +116,7 @@ class Requests:
 
     def of_person(self, liked: Columns, listed: Columns, asked: Columns | None = None) -> RankRequest:
         """About what is listed, told of the liked items that say most about it; ``asked``: about some of it alone."""
-        vectors = self._study.vectors
+        vectors = self._study.untuned_vectors
         told = liked[telling(vectors[liked], vectors[listed])]
         return self.of(told.tolist(), (listed if asked is None else asked).tolist())
 
@@ -158,7 +158,9 @@ class RankingLists:
         """Where the lists are from."""
         study = self.study
         data = study.workspace.name, study.held_out.items, study.held_out.events
-        return Learnt(*data, study.name, study.seed, study.split.fingerprint, self._unseen)
+        return Learnt(
+            *data, study.name, study.seed, study.split.fingerprint, self._unseen, study.workspace.catalog.sketch
+        )
 
     def to_learn_from(self, size: int, seed: int) -> "Callable[[int], TrainingList]":
         """Draws the training list of a number, ``size`` candidates each, from `learnable` events.
@@ -171,14 +173,14 @@ class RankingLists:
 
         study = self.study
         make = cold_pools if study.name == "cold-items" else warm_pools
-        data, shown = study.training_data("validation"), study.settings.ranking.candidates
-        histories = Histories.from_events(self.learnable, data.histories.items)
+        histories = Histories.from_events(self.learnable, sorted(study.workspace.catalog.ids))
+        data, shown = study.data_of(histories), study.settings.ranking.candidates
 
         def fit(histories: Histories) -> System:
             return self.retrieval.fit(replace(data, histories=histories))
 
         pools = make(histories, study.settings.events.liked_from, fit, shown, study.seed)
-        sampler = ListSampler(pools, study.vectors, size, seed)
+        sampler = ListSampler(pools, study.untuned_vectors, size, seed)
 
         def draw(number: int) -> TrainingList:
             one = sampler.draw(number)
@@ -214,8 +216,8 @@ class RankingLists:
         dealt: list[set[str]] = [set() for _ in self._draws]
         for user, number in zip(sorted(there), chance, strict=True):
             dealt[there[user][number % len(there[user])]].add(user)
-        made = enumerate(zip(self._draws, dealt, strict=True))
-        return [ValidationLists(study, self.retrieval, self._requests, one, place) for place, (study, one) in made]
+        made = zip(self._draws, dealt, strict=True)
+        return [ValidationLists(study, self.retrieval, self._requests, people) for study, people in made]
 
 
 def _askable(study: Study) -> dict[str, int]:
@@ -228,15 +230,12 @@ def _askable(study: Study) -> dict[str, int]:
 class ValidationLists:
     """What is found for people of whom something is held out in one validation, and how well it is ordered."""
 
-    def __init__(
-        self, study: Study, retrieval: Retrieval, requests: Requests, people: Set[str] | None = None, draw: int = 0
-    ):
-        """``people``: who is asked about; everybody by default. draw: the number of this validation among several."""
+    def __init__(self, study: Study, retrieval: Retrieval, requests: Requests, people: Set[str] | None = None):
+        """``people``: who is asked about; everybody by default."""
         self._study = study
         self._retrieval = retrieval
         self._requests = requests
         self._people = people
-        self._draw = draw
 
     def asked(self, first: int, most: int) -> Asked:
         """Lists for at most ``most`` users who have something to be found, from the ``first`` on in an order by chance.
@@ -281,7 +280,7 @@ class ValidationLists:
             hits = find_hits(columns[None, :], relevant[[row]])[0]
             count = int(relevant.indptr[row + 1] - relevant.indptr[row])
             known = int(task.histories.counts[row])
-            lists.append(JudgedList(scores, rank, hits, count, warm[columns], known, self._draw))
+            lists.append(JudgedList(scores, rank, hits, count, warm[columns], known))
             advance()
         return lists
 

@@ -33,7 +33,7 @@ class Proof:
 
     twin, student, scorers: NDCG@10 of the twin, of what was taught by the scorers, and of these. low: the lower end of
     the 95 % interval of what the student gains over the twin; lead: of what the scorers are ahead of what serves.
-    users: who judged.
+    users: who judged. gains: what the student gains in each draw of items, or period.
     """
 
     alone: StudentConfig
@@ -44,11 +44,12 @@ class Proof:
     low: float
     lead: float
     users: int
+    gains: tuple[float, ...]
 
     @property
     def proven(self) -> bool:
-        """Whether teaching helps; where it does not, the twin serves."""
-        return self.low > 0 and self.users >= FEWEST
+        """Whether teaching helps, in each draw; where it does not, the twin serves."""
+        return self.low > 0 and self.users >= FEWEST and min(self.gains) > 0
 
     @property
     def behind(self) -> bool:
@@ -63,15 +64,18 @@ class Proof:
 
 @dataclass(frozen=True)
 class _Draw:
-    """One draw of what validation asks for; scorers: trained without it; lists: what they teach."""
+    """One draw of what validation asks for. scorers: NDCG@10 of each user by those trained without it.
+
+    lists: what they teach.
+    """
 
     part: Study
-    scorers: System
+    scorers: pl.Series
     lists: "TeacherLists"
 
 
 class Prover:
-    """Teaches students what the scorers list before validation, and asks validation users for each draw of items."""
+    """Teaches students what the scorers list before validation, and asks the users of each draw or period."""
 
     def __init__(self, study: Study, retrieval: Retrieval, config: StudentConfig, lesson: Lesson, watch: Watch):
         self._study = study
@@ -81,7 +85,7 @@ class Prover:
         self._watch = watch
 
     def run(self) -> Proof:
-        """Compare twin, student and scorers over all draws of items.
+        """Compare twin, student and scorers over all draws of items, or periods.
 
         Where items with events are ranked, λ of their EASE is chosen first, for the twin and for what is taught: in the
         latest of several periods, and the earlier ones judge; or on one half of the users, and the other half judges.
@@ -90,50 +94,41 @@ class Prover:
             SplitError: nobody is left to validate on.
         """
         if self._study.name == "cold-items":
-            found = self._validated(self._draws, self._config, self._config)
-            return self._proof(self._config, self._config, *found, self._by_scorers(self._draws))
+            return self._proof(self._config, self._config, self._validated(self._draws, self._config, self._config))
         every = [replace(self._config, own=own) for own in OWN]
         latest, earlier = self._draws[:1], self._draws[1:]
-        tried = {config: self._validated(latest, config, config) for config in every}
-        users = len(tried[every[0]][0])
+        tried = {config: self._validated(latest, config, config)[0] for config in every}
+        users = len(tried[every[0]])
         chooses = np.ones(users, dtype=np.bool_)
         if not earlier:
             chooses = np.random.default_rng(self._study.seed).permutation(users) % 2 == 1
-        alone = taught = every[0]
-        if chooses.sum() >= FEWEST:
-            alone = max(every, key=lambda config: float(tried[config][0][chooses].mean()))
-            taught = max(every, key=lambda config: float(tried[config][1][chooses].mean()))
-        else:
+        if chooses.sum() < FEWEST:
             chooses[:] = False
+            every = [replace(self._config, own=StudentConfig.own)]
+        alone = max(every, key=lambda config: float(tried[config]["before"].to_numpy()[chooses].sum()))
+        taught = max(every, key=lambda config: float(tried[config]["after"].to_numpy()[chooses].sum()))
         if earlier:
-            return self._proof(alone, taught, *self._validated(earlier, alone, taught), self._by_scorers(earlier))
-        figures = tried[alone][0], tried[taught][1], self._by_scorers(latest)
-        return self._proof(alone, taught, *(one[~chooses] for one in figures))
+            return self._proof(alone, taught, self._validated(earlier, alone, taught))
+        judged = tried[alone].with_columns(tried[taught]["after"]).filter(~chooses)
+        return self._proof(alone, taught, [judged])
 
-    def _proof(
-        self, alone: StudentConfig, taught: StudentConfig, before: Figures, after: Figures, scorers: Figures
-    ) -> Proof:
-        """What the figures of the same users by twin, student and scorers say."""
+    def _proof(self, alone: StudentConfig, taught: StudentConfig, draws: Sequence[pl.DataFrame]) -> Proof:
+        """What the figures of twin, student and scorers say."""
+        means = over_draws(draws)
+        before, after, scorers = (means[name].to_numpy() for name in ("before", "after", "scorers"))
         twin, student, by_scorers = (float(one.mean()) for one in (before, after, scorers))
         low = self._gain(after, before)
         lead = self._gain(scorers, after if low > 0 else before)
-        return Proof(alone, taught, twin, student, by_scorers, low, lead, len(after))
+        gains = tuple(float((one["after"] - one["before"]).to_numpy().mean()) for one in draws)
+        return Proof(alone, taught, twin, student, by_scorers, low, lead, len(after), gains)
 
     def _gain(self, one: Figures, other: Figures) -> float:
         """The lower end of the interval of ``one − other``."""
         return compare(one, [other], self._study.seed)[0].low
 
-    def _validated(
-        self, draws: Sequence["_Draw"], alone: StudentConfig, taught: StudentConfig
-    ) -> tuple[Figures, Figures]:
-        """NDCG@10 of each user by the twin of ``alone``, and by the student of ``taught``."""
-        means = over_draws([self._on(draw, alone, taught) for draw in draws])
-        return means["before"].to_numpy(), means["after"].to_numpy()
-
-    def _by_scorers(self, draws: Sequence["_Draw"]) -> Figures:
-        """NDCG@10 of each user by the scorers, in the order of `_validated`."""
-        found = [ndcg_of_draw(one.part, one.part.task("validation"), {"ndcg": one.scorers}) for one in draws]
-        return over_draws(found)["ndcg"].to_numpy()
+    def _validated(self, draws: Sequence["_Draw"], alone: StudentConfig, taught: StudentConfig) -> list[pl.DataFrame]:
+        """Of each draw, NDCG@10 of each user by the twin of ``alone``, by the student of ``taught``, and by scorers."""
+        return [over_draws([self._on(draw, alone, taught)]) for draw in draws]
 
     @cached_property
     def _draws(self) -> list["_Draw"]:
@@ -142,7 +137,8 @@ class Prover:
         for part in self._study.validations:
             room = Classroom.of_validation(part)
             scorers = self._retrieval.fit(room.data)
-            draws.append(_Draw(part, scorers, scorers_lists(scorers, room, part)))
+            figures = ndcg_of_draw(part, part.task("validation"), {"scorers": scorers})
+            draws.append(_Draw(part, figures["scorers"], scorers_lists(scorers, room, part)))
         return draws
 
     def _on(self, draw: "_Draw", alone: StudentConfig, taught: StudentConfig) -> pl.DataFrame:
@@ -151,7 +147,8 @@ class Prover:
         begun = twin if taught == alone else Student.fit(data, taught)
         read, lists = (lambda: draw.part.sequences("validation")), (lambda: draw.lists)
         student = self._lesson.taught_to(begun, read, lists, self._watch, "Proving on validation that it helps")
-        return ndcg_of_draw(draw.part, draw.part.task("validation"), {"before": twin, "after": student})
+        found = ndcg_of_draw(draw.part, draw.part.task("validation"), {"before": twin, "after": student})
+        return found.with_columns(draw.scorers)
 
 
 def scorers_lists(scorers: System, room: Classroom, study: Study) -> "TeacherLists":

@@ -34,18 +34,22 @@ are several draws of new items, or several periods, and it must gain in each):
 
 @dataclass(frozen=True)
 class HeldOut:
-    """A split of which something is to be measured: the fingerprints of items, of all events and of the split."""
+    """A split of which something is to be measured: the fingerprints of items, of all events and of the split.
+
+    sketch: of the items' texts (`Catalog.sketch`).
+    """
 
     items: str
     events: str
     split: str
+    sketch: Sequence[str]
 
 
 @dataclass(frozen=True)
 class Learnt:
     """What a ranker was tuned and judged on: what the data are called, fingerprints of items and events, and a split.
 
-    unseen: fingerprints of the splits of whose test parts it has seen nothing.
+    unseen: fingerprints of the splits of whose test parts it has seen nothing. sketch: of the items' texts.
     """
 
     data: str
@@ -55,6 +59,13 @@ class Learnt:
     seed: int
     fingerprint: str
     unseen: Sequence[str]
+    sketch: Sequence[str]
+
+    def is_of(self, asked: HeldOut) -> bool:
+        """Whether it is of the same items, of the same events, or of what was these before some came or went."""
+        both = sorted({*self.sketch, *asked.sketch})[: max(len(self.sketch), len(asked.sketch))]
+        shared = sum(one in self.sketch and one in asked.sketch for one in both)
+        return asked.items == self.items or asked.events == self.events or 2 * shared > len(both)
 
 
 @dataclass(frozen=True)
@@ -75,8 +86,8 @@ class TunedRanker:
     made: Mapping[str, Any] = field(default_factory=dict)
 
     def learnt_of(self, asked: HeldOut) -> list[Learnt]:
-        """What it has learnt of these data, or of the same events with other items, or the other way round."""
-        return [one for one in self.learnt_from if one.items == asked.items or one.events == asked.events]
+        """What it has learnt of these data, whatever has been added to them since (`Learnt.is_of`)."""
+        return [one for one in self.learnt_from if one.is_of(asked)]
 
     def may_be_measured(self, asked: HeldOut) -> bool:
         """Whether nothing of this split's test part was seen."""

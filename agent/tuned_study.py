@@ -39,12 +39,23 @@ class TunedStudy(Study):
         Raises:
             ModelError: the encoder cannot be loaded or tuned.
         """
-        if stage not in self._vectors_of:
-            self._vectors_of[stage] = self._held_out_vectors(self.task(stage).train)
-        return replace(super().training_data(stage), vectors=self._vectors_of[stage], spread=None)
+        if stage not in self._data_of:
+            self._data_of[stage] = super().training_data(stage)
+        return self._data_of[stage]
+
+    def data_of(self, histories: Histories) -> TrainingData:
+        """With vectors that come from these events."""
+        return replace(super().data_of(histories), vectors=self._held_out_vectors(histories), spread=None)
 
     @cached_property
-    def _vectors_of(self) -> dict[Stage, Floats]:
+    def untuned_vectors(self) -> Floats:
+        """(m, d) the text of each item by the encoder before it was tuned."""
+        texts = texts_of(self.workspace)
+        vectors = self.models.untuned.remembering_encoder(self.workspace.root).encode(texts)
+        return Whitening.fit(vectors)(vectors)
+
+    @cached_property
+    def _data_of(self) -> dict[Stage, TrainingData]:
         return {}
 
     def _held_out_vectors(self, histories: Histories) -> Floats:

@@ -98,6 +98,11 @@ def test_the_packaged_ranker_is_not_measured_where_it_has_seen_the_test(root, fo
     assert "has seen its test part" in seen.stderr.replace("\n", " ")
 
 
+def later():
+    """The events, a second later each."""
+    return events().with_columns(pl.col("timestamp") + 1).lazy()
+
+
 def ordered_by(root, folders, **more):
     """What had a say in a list, and what was said beside it."""
     answer = whyrec("recommend", "user-01", "-f", "json", "-w", root, **environment(folders) | more)
@@ -117,9 +122,8 @@ def test_further_items_leave_the_packaged_ranker_what_it_was_proven_on(root, fol
 def test_on_other_data_the_packaged_ranker_is_proven_before_it_serves(packaged, folders, tmp_path):
     """What helps with some items may harm with others; its gate says nothing of these."""
     root = tmp_path / "others"
-    some = items().head(-1)
-    kept = events().filter(pl.col("item_id").is_in(some["item_id"].implode()))
-    create_workspace(root, Table(some.lazy(), "items"), Table(kept.lazy(), "events"), noun="story")
+    others = items().with_columns(pl.col("title") + " Retold")
+    create_workspace(root, Table(others.lazy(), "items"), Table(later(), "events"), noun="story")
     assert whyrec("index", "-w", root, **environment(folders)).exit_code == 0
     by, said = ordered_by(root, folders)
     assert "whyrec finetune ranker --lists 0" in said
@@ -135,6 +139,19 @@ def test_on_other_data_the_packaged_ranker_is_proven_before_it_serves(packaged, 
     opened(root, 0.6)
     by, _ = ordered_by(root, folders)
     assert all("rank" in stages for stages in by)
+
+
+@pytest.mark.usefixtures("packaged")
+def test_the_packaged_ranker_proves_nothing_on_what_it_has_learnt_from(folders, tmp_path):
+    """Items and events have come since, so that no fingerprint is what it was."""
+    root = tmp_path / "grown"
+    new = pl.DataFrame({"item_id": ["new"], "title": ["Space Tale New"], "about": ["a story of space"]})
+    grown = pl.concat([items(), new], how="diagonal")
+    create_workspace(root, Table(grown.lazy(), "items"), Table(later(), "events"), noun="story")
+    assert whyrec("index", "-w", root, **environment(folders)).exit_code == 0
+    proven = whyrec("finetune", "ranker", "--lists", "0", "--trials", "1", "-w", root, **environment(folders))
+    assert proven.exit_code == 1
+    assert "has learnt from these items or events" in said_by(proven)
 
 
 def test_a_ranker_of_an_older_format_is_named(packaged, root, folders):

@@ -111,12 +111,15 @@ def test_a_ranker_is_measured_on_its_own_split_alone(tuned, folders):
     assert "finetune ranker --split temporal" in result.stderr.replace("\n", " ")
     learnt = current_ranker(root / "models" / "ranker").learnt_from[0]
     folder = root / "models" / "ranker"
-    asked = HeldOut(learnt.items, learnt.events, learnt.fingerprint)
+    asked = HeldOut(learnt.items, learnt.events, learnt.fingerprint, learnt.sketch)
     assert ranker_of_split(folder, asked).learnt_from == (learnt,)
     assert ranker_of_split(folder, replace(asked, split="another")) is None
-    assert ranker_of_split(folder, replace(asked, items="others", events="others")) is None
-    for grown in (replace(asked, items="others", split="another"), replace(asked, events="others", split="another")):
-        assert not current_ranker(folder).may_be_measured(grown)  # items or events have come since: the test was seen
+    unknown = replace(asked, items="others", events="others", split="another", sketch=("0", "1"))
+    assert ranker_of_split(folder, unknown) is None
+    ranker = current_ranker(folder)
+    assert ranker.may_be_measured(unknown)
+    for one in ("items", "events", "sketch"):  # others have come since: the test was seen
+        assert not ranker.may_be_measured(replace(unknown, **{one: getattr(asked, one)}))
 
 
 def test_the_gate_holds_for_whom_and_what_it_was_proven_on(tuned, folders, tmp_path):

@@ -3,6 +3,7 @@
 from types import SimpleNamespace
 
 import numpy as np
+import polars as pl
 import pytest
 
 from agent.student_proof import Prover
@@ -14,22 +15,23 @@ def prover(monkeypatch):
     """Of a split, with one draw for each of these figures by λ: of the twin and of the student."""
 
     def made(split, *draws):
-        monkeypatch.setattr(Prover, "_draws", list(draws))
-        monkeypatch.setattr(Prover, "_by_scorers", lambda _, asked: np.zeros(40 * len(asked)))
-
         def validated(_, asked, alone, taught):
-            figures = [(draw.get(alone.own, draw[None])[0], draw.get(taught.own, draw[None])[1]) for draw in asked]
-            before, after = zip(*figures, strict=True)
-            return np.concatenate(before), np.concatenate(after)
+            return [frame(draw.get(alone.own, draw[None])[0], draw.get(taught.own, draw[None])[1]) for draw in asked]
 
+        monkeypatch.setattr(Prover, "_draws", list(draws))
         monkeypatch.setattr(Prover, "_validated", validated)
         return Prover(SimpleNamespace(name=split, seed=0), None, StudentConfig(), None, None)
 
     return made
 
 
-def everybody(twin, student):
-    return np.full(40, twin), np.full(40, student)
+def frame(before, after):
+    columns = {"before": before, "after": after, "scorers": np.zeros(len(before))}
+    return pl.DataFrame({"user": [f"u{row}" for row in range(len(before))], **columns})
+
+
+def everybody(twin, student, users=40):
+    return np.full(users, twin), np.full(users, student)
 
 
 def test_the_tables_are_chosen_on_one_half_of_the_users_and_judged_by_the_other(prover):
@@ -47,12 +49,25 @@ def test_the_tables_are_chosen_in_the_latest_period_and_judged_in_the_earlier_on
     latest = {100.0: everybody(0.4, 0.1), 1_000.0: everybody(0.3, 0.6), None: everybody(0.1, 0.1)}
     earlier = {100.0: everybody(0.2, 0.9), 1_000.0: everybody(0.9, 0.3), None: everybody(0.9, 0.9)}
     found = prover("temporal", latest, earlier, earlier).run()
-    assert (found.alone.own, found.taught.own, found.users) == (100.0, 1_000.0, 80)
+    assert (found.alone.own, found.taught.own, found.users) == (100.0, 1_000.0, 40)
     assert (found.twin, found.student) == (pytest.approx(0.2), pytest.approx(0.3))
     assert found.proven
 
 
-def test_of_new_items_every_draw_judges_tables_that_were_chosen_before(prover):
-    draw = {StudentConfig().own: everybody(0.2, 0.3), None: everybody(0.9, 0.9)}
-    found = prover("cold-items", draw, draw, draw).run()
-    assert (found.twin, found.student, found.users) == (pytest.approx(0.2), pytest.approx(0.3), 120)
+@pytest.mark.parametrize("lost", [False, True])
+def test_what_loses_in_one_draw_does_not_serve_whatever_the_mean(prover, lost):
+    gains, other = {None: everybody(0.2, 0.6)}, {None: everybody(0.2, 0.19 if lost else 0.21)}
+    found = prover("cold-items", gains, other, gains).run()
+    assert found.low > 0.1
+    assert found.gains == (pytest.approx(0.4), pytest.approx(-0.01 if lost else 0.01), pytest.approx(0.4))
+    assert found.proven == (not lost)
+
+
+def test_too_few_choose_nothing(prover):
+    """The default serves, which neither would choose."""
+    draw = {StudentConfig().own: everybody(0.2, 0.3, users=9), None: everybody(0.9, 0.9, users=9)}
+    for split, draws in (("temporal", [draw, draw]), ("leave-last", [draw])):
+        found = prover(split, *draws).run()
+        assert found.alone.own == found.taught.own == StudentConfig().own
+        assert (found.twin, found.student, found.users) == (pytest.approx(0.2), pytest.approx(0.3), 9)
+        assert not found.proven

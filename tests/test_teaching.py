@@ -112,16 +112,15 @@ def test_labelling_that_was_killed_goes_on_where_it_was(root, folders, monkeypat
     assert "1 parts in labels/ could not be read" in result.stderr
 
 
-def validates(monkeypatch, validated, scorers=None):
-    """Validation finds this of twin and student, and of the scorers; nothing for forty users by default."""
-    monkeypatch.setattr(student_proof.Prover, "_validated", validated)
-    found = np.zeros(40) if scorers is None else scorers
-    monkeypatch.setattr(student_proof.Prover, "_by_scorers", lambda *_: found)
+def validates(monkeypatch, before, after, scorers=0.0):
+    """Validation finds this of twin, student and scorers."""
+    found = pl.DataFrame({"before": before, "after": after}).with_columns(scorers=before + scorers)
+    found = found.with_row_index("user")
+    monkeypatch.setattr(student_proof.Prover, "_validated", lambda *_: [found])
 
 
 def test_a_student_is_taught_measured_and_listed(root, folders, monkeypatch):
-    proven = np.full(40, 0.2), np.full(40, 0.3)
-    validates(monkeypatch, lambda *_: proven)
+    validates(monkeypatch, np.full(40, 0.2), np.full(40, 0.3))
     label(root, folders, "--lists", "40")
     result = whyrec("distill", *ON_SPLIT, "--format", "json", "-w", root, **environment(folders))
     assert result.exit_code == 0, result.output
@@ -169,7 +168,7 @@ def test_without_labels_there_is_nothing_to_learn(root, folders):
 def test_what_was_proven_serves(root, folders, monkeypatch, gain, lead, users, serves):
     label(root, folders, "--lists", "3")
     before = np.linspace(0.2, 0.6, users)
-    validates(monkeypatch, lambda *_: (before, before + gain), scorers=before + lead)
+    validates(monkeypatch, before, before + gain, lead)
     result = whyrec("distill", *ON_SPLIT, "--format", "json", "-w", root, **environment(folders))
     assert result.exit_code == 0, result.output
     assert json.loads(result.stdout)[0]["serves"] == serves
@@ -221,7 +220,7 @@ def test_where_the_model_was_never_asked_the_scorers_alone_are_shared():
 
 
 def test_pre_training_alone_needs_no_labels(root, folders, monkeypatch):
-    validates(monkeypatch, lambda *_: (np.full(40, 0.2), np.full(40, 0.3)))
+    validates(monkeypatch, np.full(40, 0.2), np.full(40, 0.3))
     words = ("distill", *ON_SPLIT, "--pretrain", "alone", "--format", "json", "-w", root)
     result = whyrec(*words, **environment(folders) | ALONE)
     assert result.exit_code == 0, result.output
@@ -237,7 +236,7 @@ def test_pre_training_alone_needs_no_labels(root, folders, monkeypatch):
 
 def test_pre_training_comes_before_the_teacher(root, folders, monkeypatch):
     label(root, folders, "--lists", "3")
-    validates(monkeypatch, lambda *_: (np.full(40, 0.2), np.full(40, 0.3)))
+    validates(monkeypatch, np.full(40, 0.2), np.full(40, 0.3))
     words = ("distill", *ON_SPLIT, "--format", "json", "-w", root)
     students = []
     for more in ((), ("--pretrain", "first")):

@@ -81,6 +81,9 @@ def test_a_young_workspace_validates_on_those_it_knows():
     assert len(made.validations()) == WINDOWS
     for period in made.validations():
         assert set(part_of(period, "train", "validation-history", "validation")["user_id"]) <= known
+    held_out = [part_of(period, "validation", "validation-history")["timestamp"] for period in made.validations()]
+    assert all(earlier.max() < later.min() for later, earlier in pairwise(held_out))
+    for period in made.validations():
         assert part_of(period, "test").rows() == part_of(made, "test").rows()
 
 

@@ -110,6 +110,7 @@ def ranker(
     from agent.tuned_study import open_study
     from agent.unfinished import UNFINISHED, check_resumable
     from finetune.lora import LoraTuning, processes
+    from retrieval.errors import InputError
 
     opened = open_workspace(workspace)
     if opened.settings.remote.ranker:
@@ -128,6 +129,12 @@ def ranker(
             start = find_start(start_from, models, study)
             if start:
                 say(f"Starting from the ranker {start.version}")
+            elif not lists and start_from == "auto":
+                why = "has learnt from these items or events" if models.packaged_ranker else "is for another model"
+                raise InputError(
+                    f"the packaged ranker {why}, so it cannot be proven here; tune one without --lists 0, or prove the "
+                    "language model as it is with --start-from none"
+                )
             source = RankingLists(study, find_retrieval(study, trials, watch))
         tuning = LoraTuning(rate=rate, seed=seed)
         seen = log if together.is_main_process else None

@@ -1,4 +1,4 @@
-"""NDCG@10 of each validation user, as the mean over the draws that validate on different items."""
+"""NDCG@10 of each validation user, as the mean over the draws of items, or periods, that it is in."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -105,7 +105,8 @@ class Study:
     @cached_property
     def held_out(self) -> HeldOut:
         """What is to be measured here, as those who may have seen it are asked."""
-        return HeldOut(self.workspace.catalog.fingerprint, self.workspace.all_events, self.split.fingerprint)
+        catalog = self.workspace.catalog
+        return HeldOut(catalog.fingerprint, self.workspace.all_events, self.split.fingerprint, catalog.sketch)
 
     @property
     def relevant_from(self) -> float | None:
@@ -143,6 +144,11 @@ class Study:
         """
         return self._index.vectors(sorted(self.workspace.catalog.ids))
 
+    @property
+    def untuned_vectors(self) -> Floats:
+        """(m, d) the same by an encoder that no event has changed."""
+        return self.vectors
+
     @cached_property
     def spread(self) -> Spread:
         """How far the vectors spread, as the index has it."""
@@ -164,7 +170,11 @@ class Study:
 
     def training_data(self, stage: Stage) -> TrainingData:
         """What a scorer may learn from in this stage."""
-        return self._data(self._tasks(stage).train)
+        return self.data_of(self._tasks(stage).train)
+
+    def data_of(self, histories: Histories) -> TrainingData:
+        """What a scorer may learn from where these are all events there are."""
+        return self._data(histories)
 
     def everything(self) -> TrainingData:
         """All events, for what is to serve after the parameters are fixed."""

@@ -1,6 +1,6 @@
 """Whether a remote language model helps to order lists: judged on validation like a tuned one, kept as its gate."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -51,13 +51,13 @@ def prove(
     watch.start("Judging on validation", sum(len(one.rows) for one in asked))
     kept = KeptScores(folder / UNFINISHED / f"{models.remote.fingerprint}.ndjson")
     ranker, lists = RemoteRanker(models.remote, kept), list[JudgedList]()
-    for draw, one in zip(source.draws, asked, strict=True):
+    for number, (draw, one) in enumerate(zip(source.draws, asked, strict=True)):
         scores = list[Floats]()
         for request in draw.requests(one):
             scores += ranker.score([request])
             watch.advance()
-        lists += draw.judged_by(one, scores)
-    gate = fit_gate(lists, seed)
+        lists += [replace(judged, draw=number) for judged in draw.judged_by(one, scores)]
+    gate = fit_gate(lists, [range(len(source.draws))], seed)
     made = {
         "command": command,
         "base": models.remote.settings.name,

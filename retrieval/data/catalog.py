@@ -1,6 +1,7 @@
 """The items there are: their ids, titles, text and metadata."""
 
 import hashlib
+import heapq
 import json
 import re
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ import polars as pl
 from retrieval.errors import UnknownItemError
 
 LABEL_LENGTH = 80
+SKETCHED = 64  # hashes that tell one catalog from another
 _ARTICLE_LAST = re.compile(r"^([^()]+), ?(The|An|A)( \(.*)?$")
 WORD = re.compile(r"[^\W\d_]{3,}")
 _BLANKS = re.compile(r"[\s\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]+")
@@ -56,6 +58,12 @@ class Catalog:
         """16 hexadecimal digits of all items and fields, whatever file and order they come in."""
         content = self.frame.sort("item_id").write_ndjson()
         return hashlib.sha256(content.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+    @cached_property
+    def sketch(self) -> tuple[str, ...]:
+        """The 64 smallest hashes of its texts, 16 hexadecimal digits each (bottom-k sketch; Broder 1997)."""
+        texts = (self.text(item_id).encode("utf-8", "surrogatepass") for item_id in self.ids)
+        return tuple(heapq.nsmallest(SKETCHED, {hashlib.sha256(text).hexdigest()[:16] for text in texts}))
 
     def row(self, item_id: str) -> int:
         """The row number of an item.
