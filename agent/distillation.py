@@ -52,18 +52,19 @@ def with_model(labels: pl.DataFrame) -> pl.DataFrame:
 
 
 def shared(labels: pl.DataFrame) -> pl.DataFrame:
-    """The labels with new scores: for everybody, what the language model has said to those that it was asked for.
+    """The labels with new scores: wherever the language model has a say, what it has said where it was asked.
 
     ``score = z(retrieved) + Σ (z(score) − z(retrieved)) / (n + 1)``, z over a list, the sum over the n lists in which
     the model has judged the item. So a list that it was not asked for changes as others do on average, and one that it
-    was asked for is rid of chance (DECISIONS.md, 2026-11-27).
+    was asked for is rid of chance (DECISIONS.md, 2026-11-27); one in which it has no ``say`` stays as it is.
     """
     before, after = (_standardised(name).over(PERSON) for name in ("retrieved", "score"))
     found = labels.with_columns(before.alias("before"))
     change = with_model(labels.with_columns((after - before).alias("change"))).group_by("item_id")
     mean = change.agg((pl.col("change").sum() / (pl.len() + 1)).alias("change"))
     found = found.join(mean, on="item_id", how="left", maintain_order="left")
-    return found.with_columns(score=pl.col("before") + pl.col("change").fill_null(0)).drop("before", "change")
+    heard = pl.when("say").then(pl.col("change").fill_null(0)).otherwise(0)
+    return found.with_columns(score=pl.col("before") + heard).drop("before", "change")
 
 
 def _standardised(name: str) -> pl.Expr:
@@ -89,8 +90,8 @@ def teacher_lists(labels: pl.DataFrame, room: Classroom) -> "TeacherLists":
     return TeacherLists(people, *padded, room.among)
 
 
-def _shared_lists(labels: pl.DataFrame, room: Classroom) -> "TeacherLists":
-    return teacher_lists(shared(labels), room)
+def _shared_lists(labels: pl.DataFrame, teacher: Teacher) -> "TeacherLists":
+    return teacher_lists(shared(teacher.with_say(labels)), teacher.room)
 
 
 class Distiller:
@@ -119,7 +120,7 @@ class Distiller:
         student = Student.fit(room.data, proof.taught if proof.proven else proof.alone)
         if proof.proven:
             read = partial(self._study.sequences, "test" if room.split else None)
-            lists = partial(_shared_lists, labels, room)
+            lists = partial(_shared_lists, labels, self._teacher)
             student = self._lesson.taught_to(student, read, lists, self._watch)
         validation = {"split": self._study.name, "seed": self._study.seed, **proof.figures, "proven": proof.proven}
         made = {

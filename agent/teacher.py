@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 from agent.encoders import OFF
@@ -123,6 +124,17 @@ class Teacher:
     def may_ask(self) -> NDArray[np.bool_]:
         """(n,) for whom the language model has a say in some kind of lists."""
         return np.array([self._gate.may_speak(int(count)) for count in self.histories.counts], dtype=np.bool_)
+
+    def with_say(self, labels: pl.DataFrame) -> pl.DataFrame:
+        """The same with the column ``say``: whether the gate gives the language model a say in the list of an item."""
+        place = {item_id: column for column, item_id in enumerate(self._ids)}
+        known = dict(zip(self.histories.users, self.histories.counts.tolist(), strict=True))
+        say = [
+            (user, self._gate.alpha(self._warm[[place[item_id] for item_id in items]], known[user]) > 0)
+            for user, items in labels.group_by("user_id", maintain_order=True).agg("item_id").iter_rows()
+        ]
+        found = pl.DataFrame(say, {"user_id": pl.String, "say": pl.Boolean}, orient="row")
+        return labels.join(found, on="user_id", how="left", maintain_order="left")
 
     def label(self, rows: Sequence[int], known: Known, *, ask: bool) -> list[list[Label]]:
         """The list of each of these people, at most ``candidates`` of the settings; ``ask`` the language model or not.

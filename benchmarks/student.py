@@ -111,7 +111,7 @@ class Bench:
 
     def taught(self, labels: pl.DataFrame, how: Distillation = TAUGHT) -> list[Student]:
         """The twin, taught by these as `whyrec distill` does, with each seed."""
-        return self.taught_by(shared(labels), how)
+        return self.taught_by(shared(self.teacher.with_say(labels)), how)
 
     def taught_by(self, labels: pl.DataFrame, how: Distillation = TAUGHT) -> list[Student]:
         """The twin, taught by each list as it is."""

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import polars as pl
@@ -10,7 +11,9 @@ from ranker_world import environment, indexed_world, opened, said_by, tune_ranke
 from scipy.sparse import csr_array
 
 from agent import distillation, labelling, student_proof
+from agent.gate import COLD, Gate, Stratum, group_of
 from agent.stored_student import MEASURED, STUDENT, current_student
+from agent.teacher import Classroom, Teacher
 from retrieval.cf.scorer import TrainingData
 from retrieval.data.histories import Histories
 from retrieval.data.labels import LABELS, LabelStore
@@ -72,6 +75,19 @@ def test_a_label_is_what_the_gate_makes_of_both(root, folders):
     for _, one in judged.group_by("user_id"):
         z = [(one[name] - one[name].mean()) / one[name].std(ddof=0) for name in ("retrieved", "ranked")]
         assert one["score"].to_list() == pytest.approx((0.5 * z[0] + 0.5 * z[1]).to_list(), abs=1e-4)
+
+
+def test_the_model_has_a_say_in_lists_of_the_kind_for_which_its_gate_is_open():
+    items, users = ("a", "b", "c", "d", "e"), ("ann", "bob")
+    values = csr_array(np.array([[5, 0, 4, 0, 0], [0, 4, 0, 0, 0]], dtype=np.float32))
+    room = Classroom(TrainingData(Histories(users, items, values), None, 0), None, "split")
+    everybody = (Stratum(COLD, group_of(1), 0.5, 0.1, 0.2, 0.05, 30, (0.1,)),)
+    ranker = SimpleNamespace(gate_in=lambda _: Gate(everybody))
+    teacher = Teacher(SimpleNamespace(workspace=SimpleNamespace(catalog=None)), room, None, ranker)
+    rows = [("bob", "a"), ("ann", "d"), ("bob", "c"), ("ann", "b"), ("ann", "e"), ("bob", "d")]
+    labels = teacher.with_say(pl.DataFrame(rows, ["user_id", "item_id"], orient="row"))
+    assert labels["user_id"].to_list() == [user for user, _ in rows]
+    assert labels["say"].to_list() == [user == "ann" for user, _ in rows]  # bob's list is of what somebody has had
 
 
 def test_a_budget_of_nothing_leaves_the_lists_to_the_scorers(root, folders):
@@ -202,11 +218,12 @@ def test_what_the_model_says_of_an_item_is_shared_by_everybody():
     # Bob's c rose from -1 to 1 and his d fell from 1 to -1; of Cat's nothing changed.
     changes = {"a": 0.0, "c": (2 + 0) / (2 + 1), "d": -2 / (1 + 1)}
     before = {("ann", "c"): 1, ("ann", "d"): -1, ("bob", "c"): -1, ("bob", "d"): 1, ("cat", "a"): 1, ("cat", "c"): -1}
-    scores = dict(
-        zip(zip(kept["user_id"], kept["item_id"], strict=True), distillation.shared(kept)["score"], strict=True)
-    )
-    assert scores == pytest.approx({key: z + changes[key[1]] for key, z in before.items()})
-    lists = distillation.teacher_lists(distillation.shared(kept), room)
+    for heard in (("ann", "bob", "cat"), ("bob", "cat")):  # ann's list may not change where the model has no say in it
+        found = distillation.shared(kept.with_columns(say=pl.col("user_id").is_in(heard)))
+        scores = dict(zip(zip(found["user_id"], found["item_id"], strict=True), found["score"], strict=True))
+        expected = {(user, item): z + changes[item] * (user in heard) for (user, item), z in before.items()}
+        assert scores == pytest.approx(expected)
+    lists = distillation.teacher_lists(distillation.shared(kept.with_columns(say=True)), room)
     assert lists.histories.users == ("ann", "bob", "cat")
     assert lists.columns.tolist() == [[2, 3], [2, 3], [0, 2]]
     assert lists.scores[0] == pytest.approx([1 + 2 / 3, -2])
@@ -216,7 +233,7 @@ def test_where_the_model_was_never_asked_the_scorers_alone_are_shared():
     rows = [("ann", "h", "a", 2.0, None, 2.0), ("ann", "h", "b", 1.0, None, 1.0), ("bob", "h", "a", 3.0, None, 3.0)]
     schema = ["user_id", "history", "item_id", "retrieved", "ranked", "score"]
     labels = pl.DataFrame(rows, schema, orient="row", schema_overrides={"ranked": pl.Float32})
-    assert distillation.shared(labels)["score"].to_list() == [1, -1, 0]
+    assert distillation.shared(labels.with_columns(say=True))["score"].to_list() == [1, -1, 0]
 
 
 def test_pre_training_alone_needs_no_labels(root, folders, monkeypatch):
