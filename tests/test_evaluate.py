@@ -156,6 +156,12 @@ def test_several_seeds_have_rows_of_their_own(world):
     assert set(report["meta"]["parameters"]) == set(report["meta"]["fingerprints"]["split"]) == {"0", "1"}
     assert len(set(report["meta"]["fingerprints"]["split"].values())) == 2
     assert {row["seed"] for row in report["rows"]} == {None, 0, 1}
+    second = evaluate(world, "random", systems=CHEAP[:2], first=1)
+    assert second["meta"]["seeds"] == [1]
+    alone, both = figures(second), figures(report)
+    of_second = {key: found for key, found in both.items() if key[-1] == 1}
+    assert of_second
+    assert all(alone[*key[:-1], None] == found for key, found in of_second.items())
 
 
 def test_the_reference_is_compared_with_all_others(world):

@@ -85,6 +85,7 @@ def evaluate(
         float, typer.Option(min=0, max=1, help="Of the users, as many as are known before the test: a young workspace.")
     ] = 1.0,
     seeds: Annotated[int, typer.Option(min=1, max=100, help="How many times, each with another seed.")] = 1,
+    first_seed: Annotated[int, typer.Option(min=0, help="The first of these seeds.")] = 0,
     trials: TrialsOption = 20,
     relevant: RelevantOption = RelevantChoice.liked,
     reference: Annotated[
@@ -123,6 +124,7 @@ def evaluate(
         trials,
         reference,
         name or opened.workspace.name,
+        first_seed,
     )
     with opened.workspace.writing(), Steps() as watch:
         evaluation = Evaluation(opened.workspace, opened.settings, Models(opened.settings), plan, watch)

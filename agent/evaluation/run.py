@@ -45,7 +45,7 @@ class Evaluation:
         """
         runs: dict[str, list[Measured]] = {}
         studies = []
-        for seed in range(self._plan.seeds):
+        for seed in range(self._plan.first, self._plan.first + self._plan.seeds):
             study = open_study(self._workspace, self._settings, self._models, self._plan.question, seed)
             studies.append(study)
             for found in self._study(study):

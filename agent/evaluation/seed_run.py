@@ -53,8 +53,8 @@ def unshaped(system: str) -> tuple[str, Shaping]:
 
 @dataclass(frozen=True)
 class Plan:
-    """What to evaluate. systems: as `unshaped` reads them, or empty for all that the data allow. seeds: how
-    many, from 0.
+    """What to evaluate. systems: as `unshaped` reads them, or empty for all that the data allow. seeds: how many,
+    from ``first`` on.
     """
 
     question: Question
@@ -63,6 +63,7 @@ class Plan:
     trials: int = TRIALS
     reference: str | None = None
     data: str = ""
+    first: int = 0
 
 
 @dataclass
