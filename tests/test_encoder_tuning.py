@@ -237,6 +237,7 @@ def test_no_vector_of_a_study_has_seen_what_is_held_out(proven, folder, split, t
     vectors = [part.training_data("validation").vectors for part in parts]
     assert all(np.abs(one - study.everything().vectors).max() > 0.01 for one in vectors)
     np.testing.assert_allclose(np.linalg.norm(vectors[0], axis=1), 1, atol=1e-5)
+    assert study.untuned_vectors.shape[1] < study.vectors.shape[1]  # without what the tuned layers add
     for part, before in zip(parts, vectors, strict=True):
         for name in ("validation", "test"):
             other = TunedStudy(workspace, settings, models, Question(split), 0)
