@@ -118,8 +118,8 @@ class Prover:
         before, after, scorers = (means[name].to_numpy() for name in ("before", "after", "scorers"))
         twin, student, by_scorers = (float(one.mean()) for one in (before, after, scorers))
         low = self._gain(after, before)
-        lead = self._gain(scorers, after if low > 0 else before)
         gains = tuple(float((one["after"] - one["before"]).to_numpy().mean()) for one in draws)
+        lead = self._gain(scorers, after if low > 0 and min(gains) > 0 else before)
         return Proof(alone, taught, twin, student, by_scorers, low, lead, len(after), gains)
 
     def _gain(self, one: Figures, other: Figures) -> float:
