@@ -153,13 +153,14 @@ def test_the_prompt_is_there_before_the_models(root, folders):
     if pid == 0:  # the child, which becomes the command
         os.environ.update(environment(folders) | {"COLUMNS": "60", "TERM": "xterm"})
         os.execv(sys.executable, [sys.executable, "-m", "agent.cli", "chat", "user-01", "-k", "2", "-w", str(root)])
-    seen = b""
+    seen, ready = b"", select.poll()  # select.select knows no descriptor above 1,023
+    ready.register(terminal, select.POLLIN)
 
     def until(wanted: bytes, times: int = 1) -> bool:
         nonlocal seen
         end = time.monotonic() + 60
         while time.monotonic() < end and seen.count(wanted) < times:
-            if select.select([terminal], [], [], 0.1)[0]:
+            if ready.poll(100):
                 seen += os.read(terminal, 4096)
         return seen.count(wanted) >= times
 
