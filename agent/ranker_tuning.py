@@ -267,9 +267,9 @@ class RankerTuner:
 
     def _begin(self, resume: bool) -> None:
         made_of = [(source.study.fingerprint, source.retrieval.described) for source in self._sources]
-        parts = (made_of, self._models.language_model_fingerprint, self._plan, self._tuning)
-        how = self._start and self._start.folder, FORMAT_VERSION, version("whyrec")
-        begin(self._state, (*parts, *how), resume=resume)
+        start, whyrec = self._start and self._start.folder, (FORMAT_VERSION, version("whyrec"))
+        parts = (made_of, self._models.language_model_fingerprint, self._plan, self._tuning, start, whyrec)
+        begin(self._state, parts, resume=resume)
 
 
 def find_start(wanted: str, models: Models, study: Study) -> TunedRanker | None:

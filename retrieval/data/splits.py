@@ -123,16 +123,15 @@ class Split:
 
     def _earlier(self, periods: int) -> "Split":
         """Validation so many periods earlier."""
-        tested = pl.col("part").is_in(["test", "test-history"])
-        later = pl.col("part").is_in(["validation", "validation-history"])
-        known = self.events.filter(~tested & (pl.col("timestamp") < pl.col("timestamp").filter(later).min()))
+        known = self.events.filter(part="train")
         moments, share = known["timestamp"].sort(), VALIDATION_SHARE / (1 - VALIDATION_SHARE - TEST_SHARE)
         start, end = (round(len(moments) * (1 - share * ago)) for ago in (periods, periods - 1))
         before = known if end >= len(moments) else known.filter(pl.col("timestamp") < moments[end])
         within = pl.col("timestamp") >= moments[min(start, len(moments) - 1)]
         part = _by_period(before.drop("part"), _period(within, _NOBODY))
         events = before.with_columns(part.cast(pl.Enum(PARTS)).alias("part"))
-        return Split(self.name, self.seed, pl.concat([events, self.events.filter(tested)]))
+        tested = self.events.filter(pl.col("part").is_in(["test", "test-history"]))
+        return Split(self.name, self.seed, pl.concat([events, tested]))
 
     def _validating_on(self, items: pl.Series) -> pl.DataFrame:
         """The events with those of ``items`` as validation; what is in the test stays there."""
